@@ -1,0 +1,47 @@
+#pragma once
+// Buffer: bytes on a device, visible to the host.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace cermet {
+
+class Device;
+namespace detail {
+struct BufferImpl;
+}
+
+/// A small handle; copies name the same bytes. New buffers are zero, and `contents()` is one address
+/// for the buffer's life (spec: core 2.1, 2.3). Host access is defined before the first command
+/// buffer that uses the buffer is committed and after the last has completed.
+class Buffer {
+ public:
+  Buffer() = default;
+  [[nodiscard]] explicit operator bool() const { return impl_ != nullptr; }
+  bool operator==(const Buffer&) const = default;
+
+  [[nodiscard]] void* contents() const;
+  [[nodiscard]] std::size_t length() const;
+  [[nodiscard]] std::size_t allocatedSize() const { return length(); }
+  [[nodiscard]] Device device() const;
+  [[nodiscard]] std::string label() const;
+  void setLabel(std::string label);
+  /// Tells the device that the host changed `[location, location + length)`. Host and CPU device
+  /// share memory, so there is nothing to do.
+  void didModifyRange(std::size_t, std::size_t) const {}
+
+  /// The contents as an array of T.
+  template <class T>
+  [[nodiscard]] std::span<T> as() const {
+    return {static_cast<T*>(contents()), length() / sizeof(T)};
+  }
+
+ private:
+  friend struct detail::BufferImpl;
+  explicit Buffer(std::shared_ptr<detail::BufferImpl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<detail::BufferImpl> impl_;
+};
+
+}  // namespace cermet

@@ -1,0 +1,36 @@
+#pragma once
+// The only thing that core, cnn and nn know of a backend.
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "cermet/core/step.h"
+
+namespace cermet {
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  /// The step of `op` for these descriptions, from the engine's cache or made now. Null only for an
+  /// operator listed as a fusion that this backend does not offer. Safe from any thread.
+  [[nodiscard]] virtual StepPtr prepare(const OpView& op, Descs descs) = 0;
+
+  /// Memory aligned to 64 bytes. Throws DeviceError (OutOfMemory).
+  [[nodiscard]] virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory, std::size_t bytes) noexcept = 0;
+  virtual void fill_zero(void* memory, std::size_t bytes) = 0;
+
+  /// The context of the calling thread, which becomes the stream's only driver.
+  [[nodiscard]] virtual std::unique_ptr<Stream> make_stream() = 0;
+
+  [[nodiscard]] virtual std::string name() const = 0;
+  [[nodiscard]] virtual int threads() const = 0;
+};
+
+/// The CPU backend with `threads` threads (0: all that the process may use). Defined in cpu.
+[[nodiscard]] std::shared_ptr<Engine> make_cpu_engine(int threads);
+
+}  // namespace cermet

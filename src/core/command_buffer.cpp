@@ -1,0 +1,297 @@
+#include "cermet/core/command_buffer.h"
+
+#include <immintrin.h>
+
+#include <chrono>
+#include <cstring>
+
+#include "core/device_impl.h"
+
+namespace cermet {
+namespace {
+
+constexpr int spins_before_sleep = 4000;  // some microseconds: longer than a small step, cheap to waste
+constexpr std::size_t recycled_recordings = 8;
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+[[noreturn]] void misuse(const std::string& label, std::string got, std::string remedy) {
+  fail({"CommandBuffer", label, "the command buffer", std::move(got), "", std::move(remedy)});
+}
+
+std::uint64_t next_family() {
+  static std::atomic<std::uint64_t> counter{0};
+  return ++counter;
+}
+
+}  // namespace
+
+namespace detail {
+
+Worker::Worker(std::shared_ptr<Engine> engine)
+    : thread_([shared = shared_, engine = std::move(engine)] { loop(shared, engine); }) {}
+
+Worker::~Worker() {
+  {
+    const std::scoped_lock lock(shared_->mutex);
+    shared_->stop = true;
+  }
+  shared_->wake.notify_one();
+  if (is_current_thread()) {
+    thread_.detach();  // the last owner of the device was a handler: the loop ends by itself
+  } else {
+    thread_.join();
+  }
+}
+
+void Worker::submit(std::shared_ptr<Recording> recording) {
+  bool sleeping = false;
+  {
+    const std::scoped_lock lock(shared_->mutex);
+    shared_->work.push_back(std::move(recording));
+    shared_->submitted.fetch_add(1, std::memory_order_release);
+    sleeping = shared_->asleep;
+  }
+  if (sleeping) shared_->wake.notify_one();
+}
+
+std::shared_ptr<Recording> Worker::Shared::next(std::uint64_t& taken) {
+  for (int spin = 0; spin < spins_before_sleep; ++spin) {
+    if (submitted.load(std::memory_order_acquire) != taken) break;
+    _mm_pause();
+  }
+  std::unique_lock lock(mutex);
+  asleep = true;
+  wake.wait(lock, [this] { return stop || !work.empty(); });
+  asleep = false;
+  if (work.empty()) return nullptr;
+  auto recording = std::move(work.front());
+  work.pop_front();
+  ++taken;
+  return recording;
+}
+
+void Worker::loop(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Engine>& engine) {
+  const std::unique_ptr<Stream> stream = engine->make_stream();
+  std::uint64_t taken = 0;
+  while (const auto recording = shared->next(taken)) recording->run(*stream);
+}
+
+std::shared_ptr<Recording> QueueImpl::make_recording() {
+  std::unique_ptr<Recording> recording;
+  {
+    const std::scoped_lock lock(mutex);
+    if (!recycled.empty()) {
+      recording = std::move(recycled.back());
+      recycled.pop_back();
+    }
+  }
+  if (!recording) recording = std::make_unique<Recording>();
+  recording->queue_ = shared_from_this();
+  recording->family = next_family();
+  return {recording.release(), &Recording::recycle_recording};
+}
+
+void Recording::recycle_recording(Recording* recording) noexcept {
+  std::unique_ptr<Recording> owned(recording);
+  const std::shared_ptr<QueueImpl> queue = std::move(recording->queue_);
+  const std::scoped_lock lock(queue->mutex);
+  recording->free_.move_to(queue->pool);
+  recording->reset();
+  if (queue->recycled.size() < recycled_recordings) queue->recycled.push_back(std::move(owned));
+}
+
+void QueueImpl::enqueue(const std::shared_ptr<Recording>& recording) {
+  const std::scoped_lock lock(mutex);
+  if (recording->enqueued_) return;
+  recording->enqueued_ = true;
+  recording->status_ = static_cast<int>(CommandBufferStatus::Enqueued);
+  order.push_back(recording);
+}
+
+void QueueImpl::commit(const std::shared_ptr<Recording>& recording) {
+  enqueue(recording);
+  const std::scoped_lock lock(mutex);
+  recording->committed_ = true;
+  recording->status_ = static_cast<int>(CommandBufferStatus::Committed);
+  // Work that was enqueued by hand may run before buffers committed earlier: its memory must not be
+  // handed to them, so it returns at completion instead.
+  if (!recording->enqueued_by_hand_) recording->free_.move_to(pool);
+  while (!order.empty() && order.front()->committed_) {
+    DeviceImpl::of(device).worker->submit(std::move(order.front()));
+    order.pop_front();
+  }
+}
+
+void Recording::reset() {
+  entries_.clear();
+  retained_.clear();
+  scheduled_.clear();
+  completed_.clear();
+  enqueued_by_hand_ = enqueued_ = committed_ = false;
+  status_ = 0;
+  done_ = false;
+  error_.reset();
+  label_.clear();
+  started_ = ended_ = 0;
+}
+
+void Recording::add(StepPtr step, const Slots& slots, const void* scalars, std::size_t scalar_bytes) {
+  Entry& entry = entries_.emplace_back();
+  entry.step = step.get();
+  entry.slots = slots;
+  if (scalar_bytes != 0) std::memcpy(entry.scalars.data(), scalars, scalar_bytes);
+  if (step->scratch_bytes != 0) {  // free again at once: later steps of the stream run after this one
+    MemoryPtr scratch = temporary(step->scratch_bytes);
+    entry.scratch = scratch->data;
+    recycle(std::move(scratch));
+  }
+  retain(std::move(step));
+}
+
+MemoryPtr Recording::temporary(std::size_t bytes) {
+  if (MemoryPtr block = free_.take(bytes)) return block;
+  {
+    const std::scoped_lock lock(queue_->mutex);
+    if (MemoryPtr block = queue_->pool.take(bytes)) return block;
+  }
+  return device_impl().allocator->allocate(bytes, false);
+}
+
+void Recording::recycle(MemoryPtr block) { free_.put(std::move(block)); }
+
+std::vector<std::string> Recording::implementations() const {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries_) names.push_back(entry.step->implementation);
+  return names;
+}
+
+void Recording::run(Stream& stream) {
+  const CommandBuffer self = CommandBufferCore::handle(
+      std::make_shared<CommandBufferCore>(CommandBufferCore{shared_from_this()}));
+  const auto call = [&](std::vector<CommandBuffer::Handler>& handlers) {
+    for (auto& handler : handlers) {
+      try {
+        handler(self);
+      } catch (const std::exception& problem) {
+        error_.emplace(CommandBufferError::Internal,
+                       std::string("CommandBuffer: a handler threw: ") + problem.what());
+      } catch (...) {
+        error_.emplace(CommandBufferError::Internal, "CommandBuffer: a handler threw.");
+      }
+    }
+    handlers.clear();
+  };
+  status_ = static_cast<int>(CommandBufferStatus::Scheduled);
+  status_.notify_all();
+  call(scheduled_);
+  started_ = now_seconds();
+  for (const Entry& entry : entries_) {
+    entry.step->run(entry.slots, entry.scratch, entry.scalars.data(), stream);
+  }
+  ended_ = now_seconds();
+  entries_.clear();
+  retained_.clear();
+  if (enqueued_by_hand_) {
+    const std::scoped_lock lock(queue_->mutex);
+    free_.move_to(queue_->pool);
+  }
+  status_ = static_cast<int>(error_ ? CommandBufferStatus::Error : CommandBufferStatus::Completed);
+  status_.notify_all();
+  call(completed_);
+  if (error_) status_ = static_cast<int>(CommandBufferStatus::Error);
+  done_ = true;
+  done_.notify_all();
+}
+
+void Recording::wait(CommandBufferStatus at_least) {
+  if (!committed_) misuse(label_, "not committed", "Call commit() before waiting, or the wait never ends.");
+  if (device_impl().worker->is_current_thread()) return;
+  if (at_least == CommandBufferStatus::Completed) {
+    for (int spin = 0; spin < spins_before_sleep && !done_.load(std::memory_order_acquire); ++spin) _mm_pause();
+    done_.wait(false, std::memory_order_acquire);
+    return;
+  }
+  for (int seen = status_; seen < static_cast<int>(at_least); seen = status_) status_.wait(seen);
+}
+
+}  // namespace detail
+
+CommandBuffer CommandQueue::makeCommandBuffer() const {
+  if (!impl_) fail({"CommandQueue", "", "the queue", "nil", "", "Make one with device.makeCommandQueue()."});
+  auto core = std::make_shared<detail::CommandBufferCore>();
+  core->root = impl_->make_recording();
+  return detail::CommandBufferCore::handle(std::move(core));
+}
+Device CommandQueue::device() const { return impl_->device; }
+std::string CommandQueue::label() const { return impl_->label; }
+void CommandQueue::setLabel(std::string label) { impl_->label = std::move(label); }
+
+CommandBuffer CommandBuffer::commandBufferFromCommandQueue(const CommandQueue& queue) {
+  return queue.makeCommandBuffer();
+}
+
+detail::Recording& CommandBuffer::recording() const {
+  if (!core_) fail({"CommandBuffer", "", "commandBuffer", "nil", "", "Make one with queue.makeCommandBuffer()."});
+  detail::Recording& root = *core_->root;
+  if (root.committed_) {
+    misuse(root.label_, "committed already", "Encode, add handlers and commit on a new command buffer.");
+  }
+  return root;
+}
+
+void CommandBuffer::enqueue() {
+  detail::Recording& root = recording();
+  root.enqueued_by_hand_ = true;
+  root.queue_->enqueue(core_->root);
+}
+void CommandBuffer::commit() {
+  detail::Recording& root = recording();
+  root.queue_->commit(core_->root);
+}
+void CommandBuffer::commitAndContinue() {
+  detail::Recording& root = recording();
+  const std::shared_ptr<detail::Recording> old = core_->root;
+  auto fresh = root.queue_->make_recording();
+  fresh->family = old->family;
+  fresh->label_ = old->label_;
+  core_->root = std::move(fresh);
+  old->queue_->commit(old);
+}
+
+void CommandBuffer::addScheduledHandler(Handler handler) {
+  recording().scheduled_.push_back(std::move(handler));
+}
+void CommandBuffer::addCompletedHandler(Handler handler) {
+  recording().completed_.push_back(std::move(handler));
+}
+void CommandBuffer::waitUntilScheduled() { core_->root->wait(CommandBufferStatus::Scheduled); }
+void CommandBuffer::waitUntilCompleted() { core_->root->wait(CommandBufferStatus::Completed); }
+
+CommandBufferStatus CommandBuffer::status() const {
+  return static_cast<CommandBufferStatus>(core_->root->status_.load(std::memory_order_acquire));
+}
+std::optional<DeviceError> CommandBuffer::error() const {
+  return status() == CommandBufferStatus::Error ? core_->root->error_ : std::nullopt;
+}
+CommandBuffer CommandBuffer::rootCommandBuffer() const {
+  return CommandBuffer(std::make_shared<detail::CommandBufferCore>(detail::CommandBufferCore{core_->root}));
+}
+CommandQueue CommandBuffer::commandQueue() const { return detail::QueueImpl::handle(core_->root->queue_); }
+Device CommandBuffer::device() const { return core_->root->device(); }
+std::string CommandBuffer::label() const { return core_->root->label_; }
+void CommandBuffer::setLabel(std::string label) { core_->root->label_ = std::move(label); }
+double CommandBuffer::GPUStartTime() const {
+  return status() >= CommandBufferStatus::Completed ? core_->root->started_ : 0;
+}
+double CommandBuffer::GPUEndTime() const {
+  return status() >= CommandBufferStatus::Completed ? core_->root->ended_ : 0;
+}
+void CommandBuffer::prefetchHeapForWorkloadSize(std::size_t bytes) {
+  detail::Recording& root = recording();
+  root.recycle(root.temporary(bytes));
+}
+
+}  // namespace cermet

@@ -1,0 +1,145 @@
+#pragma once
+// What stands behind the handles Device, CommandQueue and CommandBuffer.
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "cermet/core/buffer.h"
+#include "cermet/core/command_buffer.h"
+#include "cermet/core/device.h"
+#include "core/memory.h"
+
+namespace cermet::detail {
+
+/// The one thread of a device that runs steps, packs weights and calls handlers.
+class Worker {
+ public:
+  explicit Worker(std::shared_ptr<Engine> engine);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  void submit(std::shared_ptr<Recording> recording);
+  [[nodiscard]] bool is_current_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
+
+ private:
+  // The thread owns the queue of work too: a handler may drop the last handle of the device.
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::deque<std::shared_ptr<Recording>> work;
+    std::atomic<std::uint64_t> submitted{0};
+    bool asleep = false, stop = false;
+
+    std::shared_ptr<Recording> next(std::uint64_t& taken);
+  };
+  static void loop(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Engine>& engine);
+
+  std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+  std::thread thread_;
+};
+
+struct DeviceImpl : std::enable_shared_from_this<DeviceImpl> {
+  std::shared_ptr<Engine> engine;
+  std::shared_ptr<Allocator> allocator;
+  std::unique_ptr<Worker> worker;
+
+  [[nodiscard]] static Device handle(std::shared_ptr<DeviceImpl> impl) { return Device(std::move(impl)); }
+  [[nodiscard]] static DeviceImpl& of(const Device& device);
+};
+
+struct BufferImpl {
+  Device device;
+  MemoryPtr memory;
+  std::size_t length = 0;
+  std::string label;
+
+  [[nodiscard]] static Buffer handle(std::shared_ptr<BufferImpl> impl) { return Buffer(std::move(impl)); }
+  [[nodiscard]] static const std::shared_ptr<BufferImpl>& of(const Buffer& buffer) { return buffer.impl_; }
+};
+
+class Recording;
+
+struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
+  Device device;
+  std::string label;
+  std::mutex mutex;
+  std::deque<std::shared_ptr<Recording>> order;       // enqueued, not yet handed to the worker
+  std::vector<std::unique_ptr<Recording>> recycled;   // ready for reuse; these hold no queue
+  BlockList pool;                                     // temporary memory of committed buffers
+
+  [[nodiscard]] static CommandQueue handle(std::shared_ptr<QueueImpl> impl) {
+    return CommandQueue(std::move(impl));
+  }
+  [[nodiscard]] static const std::shared_ptr<QueueImpl>& of(const CommandQueue& queue) { return queue.impl_; }
+  [[nodiscard]] std::shared_ptr<Recording> make_recording();
+  void enqueue(const std::shared_ptr<Recording>& recording);
+  void commit(const std::shared_ptr<Recording>& recording);
+};
+
+/// One committed piece of work: steps with their addresses, and what must stay alive for them.
+class Recording : public std::enable_shared_from_this<Recording> {
+ public:
+  struct Entry {
+    const Step* step = nullptr;
+    Slots slots{};
+    void* scratch = nullptr;
+    alignas(8) std::array<std::byte, max_scalar_bytes> scalars{};
+  };
+  /// Identity of a chain of pieces joined by `commitAndContinue`; temporaries belong to it.
+  std::uint64_t family = 0;
+
+  [[nodiscard]] const Device& device() const { return queue_->device; }
+  [[nodiscard]] DeviceImpl& device_impl() const { return DeviceImpl::of(queue_->device); }
+  [[nodiscard]] Engine& engine() const { return *device_impl().engine; }
+
+  /// Appends one run of `step`. The caller retains what the addresses point into.
+  void add(StepPtr step, const Slots& slots, const void* scalars, std::size_t scalar_bytes);
+  void retain(std::shared_ptr<const void> object) { retained_.push_back(std::move(object)); }
+
+  /// Memory for a temporary; `recycle` gives it back at the last read, for reuse by later encodes.
+  [[nodiscard]] MemoryPtr temporary(std::size_t bytes);
+  void recycle(MemoryPtr block);
+
+  [[nodiscard]] std::size_t steps() const { return entries_.size(); }
+  /// Names of the implementations recorded so far, for tests and logs.
+  [[nodiscard]] std::vector<std::string> implementations() const;
+
+ private:
+  friend struct QueueImpl;
+  friend class Worker;
+  friend class ::cermet::CommandBuffer;
+  void run(Stream& stream);
+  void reset();
+  /// Deleter of handed-out recordings: puts them back into their queue for reuse.
+  static void recycle_recording(Recording* recording) noexcept;
+  void wait(CommandBufferStatus at_least);
+
+  std::shared_ptr<QueueImpl> queue_;
+  std::vector<Entry> entries_;
+  std::vector<std::shared_ptr<const void>> retained_;
+  std::vector<CommandBuffer::Handler> scheduled_, completed_;
+  BlockList free_;
+  bool enqueued_by_hand_ = false, enqueued_ = false, committed_ = false;
+  std::atomic<int> status_{0};
+  std::atomic<bool> done_{false};
+  std::optional<DeviceError> error_;
+  std::string label_;
+  double started_ = 0, ended_ = 0;
+};
+
+struct CommandBufferCore {
+  std::shared_ptr<Recording> root;
+  [[nodiscard]] static CommandBuffer handle(std::shared_ptr<CommandBufferCore> core) {
+    return CommandBuffer(std::move(core));
+  }
+};
+
+}  // namespace cermet::detail

@@ -1,0 +1,564 @@
+#include "cermet/core/image.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "core/image_impl.h"
+
+namespace cermet {
+
+using detail::ImageRecord;
+
+namespace {
+
+[[noreturn]] void misuse(const Image& image, std::string_view argument, std::string got, std::string needed,
+                         std::string remedy) {
+  const std::string label = image ? image.label() : std::string();
+  fail({"Image", label, argument, std::move(got), std::move(needed), std::move(remedy)});
+}
+
+const std::shared_ptr<ImageRecord>& checked(const Image& image) {
+  const auto& record = ImageRecord::of(image);
+  if (!record) fail({"Image", "", "the image", "nil", "an image", "Make one from a device and a descriptor."});
+  return record;
+}
+
+int components(std::size_t channels) { return channels >= 3 ? 4 : static_cast<int>(channels); }
+
+/// Copies a window between host memory and the tensor; `to_host` picks the direction.
+void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Strides strides,
+              const Region& region, ImageReadWriteParams channels, std::size_t imageIndex, bool to_host) {
+  const auto& record = checked(image);
+  if (record->temporary) {
+    misuse(image, "the image", "temporary", "storage that the host can reach",
+           "Make the image with Image::defaultAllocator() to read or write it.");
+  }
+  const ImageDescriptor& d = record->descriptor;
+  const auto [rx, ry, rz] = region.origin;
+  const auto [rw, rh, rd] = region.size;
+  const std::size_t c0 = channels.featureChannelOffset, nc = channels.numberOfFeatureChannelsToReadWrite;
+  if (rx + rw > d.width || ry + rh > d.height || rw == 0 || rh == 0) {
+    misuse(image, "region",
+           std::to_string(rw) + "x" + std::to_string(rh) + " at (" + std::to_string(rx) + ", " + std::to_string(ry) + ")",
+           "a region inside " + std::to_string(d.width) + "x" + std::to_string(d.height), "");
+  }
+  if (rd == 0 || imageIndex + rz + rd > d.numberOfImages) {
+    misuse(image, "imageIndex", std::to_string(imageIndex + rz) + " with " + std::to_string(rd) + " images",
+           "images below " + std::to_string(d.numberOfImages), "");
+  }
+  const bool whole_tail = c0 + nc == d.featureChannels;
+  if (nc == 0 || c0 + nc > d.featureChannels || c0 % 4 != 0 || (c0 != 0 && nc % 4 != 0 && !whole_tail)) {
+    misuse(image, "featureChannelInfo", "offset " + std::to_string(c0) + ", count " + std::to_string(nc),
+           "an offset that is a multiple of 4 and channels below " + std::to_string(d.featureChannels), "");
+  }
+  const std::size_t e = size_of(record->desc.type);
+  const bool hwc = layout == DataLayout::HeightxWidthxFeatureChannels;
+  const std::size_t column = strides.bytesPerColumn != 0 ? strides.bytesPerColumn : (hwc ? nc * e : e);
+  const std::size_t row = strides.bytesPerRow != 0 ? strides.bytesPerRow : (hwc ? rw * nc * e : rw * e);
+  const std::size_t stack = strides.bytesPerImage != 0 ? strides.bytesPerImage : (hwc ? rh * row : nc * rh * row);
+  const TensorView view = detail::view_of(image);
+  auto* base = static_cast<std::byte*>(view.data);
+  const auto at = [&](std::size_t n, std::size_t y, std::size_t x, std::size_t c) {
+    const auto& t = view.desc;
+    const auto index = static_cast<std::int64_t>(imageIndex + rz + n) * t.stride_n +
+                       static_cast<std::int64_t>(ry + y) * t.stride_h +
+                       static_cast<std::int64_t>(rx + x) * t.stride_w + static_cast<std::int64_t>(c0 + c);
+    return base + index * static_cast<std::int64_t>(e);
+  };
+  const auto move = [&](std::byte* outside, std::byte* inside, std::size_t bytes) {
+    if (to_host) {
+      std::memcpy(outside, inside, bytes);
+    } else {
+      std::memcpy(inside, outside, bytes);
+    }
+  };
+  for (std::size_t n = 0; n < rd; ++n) {
+    for (std::size_t y = 0; y < rh; ++y) {
+      for (std::size_t x = 0; x < rw; ++x) {
+        if (hwc) {
+          move(host + n * stack + y * row + x * column, at(n, y, x, 0), nc * e);
+        } else {
+          for (std::size_t c = 0; c < nc; ++c) {
+            move(host + n * stack + c * (rh * row) + y * row + x * column, at(n, y, x, c), e);
+          }
+        }
+      }
+    }
+  }
+}
+
+float load(const std::byte* at, ElementType type) {
+  std::uint16_t bits16 = 0;
+  if (size_of(type) == 2) std::memcpy(&bits16, at, 2);
+  switch (type) {
+    case ElementType::float32: {
+      float value = 0;
+      std::memcpy(&value, at, 4);
+      return value;
+    }
+    case ElementType::float16: return float_from_half(bits16);
+    case ElementType::bfloat16: return float_from_bfloat16(bits16);
+    case ElementType::unorm16: return static_cast<float>(bits16) / 65535.0F;
+    case ElementType::unorm8: return static_cast<float>(std::to_integer<int>(*at)) / 255.0F;
+    case ElementType::uint8: return static_cast<float>(std::to_integer<int>(*at));
+  }
+  return 0;
+}
+
+void store(std::byte* at, ElementType type, float value) {
+  std::uint16_t bits16 = 0;
+  const float unit = value >= 0 ? std::min(value, 1.0F) : 0.0F;  // NaN becomes 0
+  switch (type) {
+    case ElementType::float32: std::memcpy(at, &value, 4); return;
+    case ElementType::float16: bits16 = half_from_float(value); break;
+    case ElementType::bfloat16: bits16 = bfloat16_from_float(value); break;
+    case ElementType::unorm16: bits16 = static_cast<std::uint16_t>(std::nearbyint(unit * 65535.0F)); break;
+    case ElementType::unorm8: *at = static_cast<std::byte>(std::nearbyint(unit * 255.0F)); return;
+    case ElementType::uint8: *at = static_cast<std::byte>(value); return;
+  }
+  std::memcpy(at, &bits16, 2);
+}
+
+class PermanentAllocator final : public ImageAllocator {
+  Image image(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor, const Kernel&) override {
+    return {commandBuffer.device(), descriptor};
+  }
+  ImageBatch imageBatch(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor, const Kernel&,
+                        std::size_t count) override {
+    return {commandBuffer.device(), descriptor, count};
+  }
+};
+
+class TemporaryAllocator final : public ImageAllocator {
+  Image image(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor, const Kernel&) override {
+    return TemporaryImage(commandBuffer, descriptor);
+  }
+  ImageBatch imageBatch(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor, const Kernel&,
+                        std::size_t count) override {
+    return {commandBuffer, descriptor, count};
+  }
+};
+
+}  // namespace
+
+namespace detail {
+
+std::shared_ptr<ImageRecord> ImageRecord::make(const Device& device, const ImageDescriptor& descriptor,
+                                               std::size_t count, Recording* maker) {
+  if (!device) fail({"Image", "", "device", "nil", "a device", ""});
+  const auto& d = descriptor;
+  constexpr auto limit = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
+  const auto fits = [](std::size_t extent) { return extent >= 1 && extent <= limit; };
+  if (!fits(d.width) || !fits(d.height) || !fits(d.featureChannels) || !fits(d.numberOfImages) ||
+      !fits(count * d.numberOfImages)) {
+    fail({"Image", "", "imageDescriptor",
+          std::to_string(d.numberOfImages) + " image(s) of " + std::to_string(d.width) + "x" +
+              std::to_string(d.height) + "x" + std::to_string(d.featureChannels),
+          "extents of 1 or more", "Set width, height and featureChannels."});
+  }
+  auto record = std::make_shared<ImageRecord>();
+  record->device = device;
+  record->descriptor = descriptor;
+  if (descriptor.channelFormat == ImageFeatureChannelFormat::None) {
+    record->descriptor.channelFormat = ImageFeatureChannelFormat::Float16;
+  }
+  record->count = static_cast<std::uint32_t>(count);
+  record->live = record->count;
+  record->desc = dense_desc(static_cast<std::int32_t>(count * d.numberOfImages), static_cast<std::int32_t>(d.height),
+                            static_cast<std::int32_t>(d.width), static_cast<std::int32_t>(d.featureChannels),
+                            element_type(d.channelFormat));
+  if (maker != nullptr) {
+    record->temporary = true;
+    record->family = maker->family;
+    record->memory =
+        maker->temporary(static_cast<std::size_t>(record->desc.count()) * size_of(record->desc.type));
+  }
+  return record;
+}
+
+const MemoryPtr& ImageRecord::storage() {
+  if (parent) return parent->storage();
+  if (!memory) {
+    memory = DeviceImpl::of(device).allocator->allocate(
+        static_cast<std::size_t>(desc.count()) * size_of(desc.type), true);
+  }
+  return memory;
+}
+
+std::byte* ImageRecord::address() { return storage()->data + byte_offset; }
+
+void ImageRecord::change_reads(std::uint32_t first, std::uint32_t n, std::ptrdiff_t amount, Recording* recording) {
+  const auto below_zero = [&](std::ptrdiff_t left) {
+    if (left + amount >= 0) return;
+    fail({"TemporaryImage", label, "readCount", std::to_string(left) + ", to be changed by " + std::to_string(amount),
+          "a count that stays at 0 or more", "Raise readCount once for every encode that reads the image."});
+  };
+  const bool everything = first == 0 && n == count;
+  if (single_reads.empty() && everything) {
+    if (reads == 0) return;
+    below_zero(reads);
+    reads += amount;
+    if (reads == 0) live = 0;
+  } else {
+    if (single_reads.empty()) single_reads.assign(count, reads);
+    for (std::uint32_t i = first; i < first + n; ++i) {
+      if (single_reads[i] == 0) continue;
+      below_zero(single_reads[i]);
+      single_reads[i] += amount;
+      if (single_reads[i] == 0) --live;
+    }
+  }
+  if (live == 0) release(recording);
+}
+
+void ImageRecord::release(Recording* recording) {
+  if (parent) {  // a view took over one of the parent's reads
+    const std::shared_ptr<ImageRecord> owner = std::move(parent);
+    owner->change_reads(parent_index, 1, -1, recording);
+    return;
+  }
+  // Without a recording the block returns to the device once the encodes that used it have run.
+  if (memory && recording != nullptr) recording->recycle(std::move(memory));
+  memory.reset();
+}
+
+TensorView view_of(const Image& image) {
+  const auto& record = ImageRecord::of(image);
+  TensorDesc desc = record->desc;
+  desc.n = static_cast<std::int32_t>(record->descriptor.numberOfImages);
+  const std::int64_t skip = std::int64_t{desc.n} * ImageRecord::index_of(image) * desc.stride_n;
+  return {desc, record->address() + skip * static_cast<std::int64_t>(size_of(desc.type))};
+}
+
+}  // namespace detail
+
+PixelFormat ImageDescriptor::pixelFormat() const {
+  const int kind = components(featureChannels);
+  const auto pick = [kind](PixelFormat r, PixelFormat rg, PixelFormat rgba) {
+    return kind == 1 ? r : kind == 2 ? rg : rgba;
+  };
+  switch (channelFormat) {
+    case ImageFeatureChannelFormat::Unorm8:
+      return pick(PixelFormat::R8Unorm, PixelFormat::RG8Unorm, PixelFormat::RGBA8Unorm);
+    case ImageFeatureChannelFormat::Unorm16:
+      return pick(PixelFormat::R16Unorm, PixelFormat::RG16Unorm, PixelFormat::RGBA16Unorm);
+    case ImageFeatureChannelFormat::Float32:
+      return pick(PixelFormat::R32Float, PixelFormat::RG32Float, PixelFormat::RGBA32Float);
+    case ImageFeatureChannelFormat::BFloat16: return PixelFormat::RGBA16Unorm;  // spec: core 5.2(4)
+    case ImageFeatureChannelFormat::None:
+    case ImageFeatureChannelFormat::Float16: break;
+  }
+  return pick(PixelFormat::R16Float, PixelFormat::RG16Float, PixelFormat::RGBA16Float);
+}
+
+ImageDescriptor ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat channelFormat, std::size_t width,
+                                                 std::size_t height, std::size_t featureChannels,
+                                                 std::size_t numberOfImages) {
+  ImageDescriptor descriptor;
+  descriptor.width = width;
+  descriptor.height = height;
+  descriptor.featureChannels = featureChannels;
+  descriptor.numberOfImages = numberOfImages;
+  descriptor.channelFormat = channelFormat;
+  return descriptor;
+}
+
+ImageBatch ImageAllocator::imageBatch(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor,
+                                      const Kernel& kernel, std::size_t count) {
+  std::vector<Image> images;
+  for (std::size_t i = 0; i < count; ++i) images.push_back(image(commandBuffer, descriptor, kernel));
+  return images;
+}
+
+Image::Image(const Device& device, const ImageDescriptor& imageDescriptor)
+    : record_(ImageRecord::make(device, imageDescriptor, 1, nullptr)) {}
+
+std::shared_ptr<ImageAllocator> Image::defaultAllocator() {
+  static const auto allocator = std::make_shared<PermanentAllocator>();
+  return allocator;
+}
+
+Device Image::device() const { return checked(*this)->device; }
+std::size_t Image::width() const { return checked(*this)->descriptor.width; }
+std::size_t Image::height() const { return checked(*this)->descriptor.height; }
+std::size_t Image::featureChannels() const { return checked(*this)->descriptor.featureChannels; }
+std::size_t Image::numberOfImages() const { return checked(*this)->descriptor.numberOfImages; }
+ImageFeatureChannelFormat Image::featureChannelFormat() const { return checked(*this)->descriptor.channelFormat; }
+PixelFormat Image::pixelFormat() const { return checked(*this)->descriptor.pixelFormat(); }
+TextureUsage Image::usage() const { return checked(*this)->descriptor.usage; }
+TextureType Image::textureType() const {
+  return featureChannels() <= 4 && numberOfImages() == 1 ? TextureType::Type2D : TextureType::Type2DArray;
+}
+std::size_t Image::precision() const {
+  switch (featureChannelFormat()) {
+    case ImageFeatureChannelFormat::Unorm8:
+    case ImageFeatureChannelFormat::BFloat16: return 8;
+    case ImageFeatureChannelFormat::Unorm16: return 16;
+    case ImageFeatureChannelFormat::Float32: return 24;
+    case ImageFeatureChannelFormat::None:
+    case ImageFeatureChannelFormat::Float16: break;
+  }
+  return 11;
+}
+std::size_t Image::pixelSize() const {
+  return size_of(checked(*this)->desc.type) * static_cast<std::size_t>(components(featureChannels()));
+}
+std::string Image::label() const { return checked(*this)->label; }
+void Image::setLabel(std::string label) { checked(*this)->label = std::move(label); }
+Image Image::parent() const {
+  const auto& record = checked(*this);
+  return record->parent ? Image(record->parent, record->parent_index) : Image();
+}
+
+ImageBatch Image::batchRepresentation() const { return batchRepresentation({0, numberOfImages()}); }
+
+ImageBatch Image::batchRepresentation(Range subRange) const {
+  const auto& record = checked(*this);
+  if (subRange.length == 0 || subRange.location + subRange.length > numberOfImages()) {
+    misuse(*this, "subRange", std::to_string(subRange.length) + " images from " + std::to_string(subRange.location),
+           "images below " + std::to_string(numberOfImages()), "");
+  }
+  auto view = std::make_shared<ImageRecord>();
+  view->device = record->device;
+  view->descriptor = record->descriptor;
+  view->descriptor.numberOfImages = 1;
+  view->count = view->live = static_cast<std::uint32_t>(subRange.length);
+  view->desc = record->desc;
+  view->desc.n = static_cast<std::int32_t>(subRange.length);
+  const std::size_t first = index_ * record->descriptor.numberOfImages + subRange.location;
+  view->byte_offset = record->byte_offset +
+                      first * static_cast<std::size_t>(record->desc.stride_n) * size_of(record->desc.type);
+  view->parent = record;
+  view->parent_index = index_;
+  view->temporary = record->temporary;
+  view->family = record->family;
+  return ImageRecord::batch(std::move(view), 0, static_cast<std::uint32_t>(subRange.length));
+}
+
+Image Image::subImage(Range featureChannelRange) const {
+  const auto& record = checked(*this);
+  const auto [location, wanted] = featureChannelRange;
+  const std::size_t channels = featureChannels();
+  const std::size_t length = location < channels ? std::min(wanted, channels - location) : 0;
+  if (length == 0 || location % 4 != 0 || (wanted % 4 != 0 && location + wanted < channels)) {
+    misuse(*this, "featureChannelRange", std::to_string(wanted) + " channels from " + std::to_string(location),
+           "multiples of 4 inside " + std::to_string(channels) + " channels", "");
+  }
+  auto view = std::make_shared<ImageRecord>();
+  view->device = record->device;
+  view->descriptor = record->descriptor;
+  view->descriptor.featureChannels = length;
+  view->desc = record->desc;
+  view->desc.n = static_cast<std::int32_t>(record->descriptor.numberOfImages);
+  view->desc.c = static_cast<std::int32_t>(length);
+  const std::size_t first = index_ * record->descriptor.numberOfImages;
+  view->byte_offset = record->byte_offset + (first * static_cast<std::size_t>(record->desc.stride_n) + location) *
+                                                size_of(record->desc.type);
+  view->live = 1;
+  view->parent = record;
+  view->parent_index = index_;
+  view->temporary = record->temporary;
+  view->family = record->family;
+  return {std::move(view), 0};
+}
+
+void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) const {
+  readBytes(dataBytes, dataLayout, {}, {{}, {width(), height(), 1}}, {0, featureChannels()}, imageIndex);
+}
+void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) const {
+  writeBytes(dataBytes, dataLayout, {}, {{}, {width(), height(), 1}}, {0, featureChannels()}, imageIndex);
+}
+void Image::readBytes(void* dataBytes, DataLayout dataLayout, Strides strides, const Region& region,
+                      ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) const {
+  transfer(*this, static_cast<std::byte*>(dataBytes), dataLayout, strides, region, featureChannelInfo, imageIndex, true);
+}
+void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, Strides strides, const Region& region,
+                       ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) const {
+  transfer(*this, static_cast<std::byte*>(const_cast<void*>(dataBytes)), dataLayout, strides, region,  // NOLINT
+           featureChannelInfo, imageIndex, false);
+}
+
+std::size_t Image::resourceSize() const {
+  const auto& record = checked(*this);
+  if (record->parent) return 0;
+  return static_cast<std::size_t>(record->desc.count()) / record->count * size_of(record->desc.type);
+}
+PurgeableState Image::setPurgeableState(PurgeableState) const {
+  return checked(*this)->memory ? PurgeableState::NonVolatile : PurgeableState::AllocationDeferred;
+}
+void Image::synchronize(const CommandBuffer& commandBuffer) const {
+  static_cast<void>(checked(*this));
+  static_cast<void>(commandBuffer.recording());
+}
+
+bool Image::is_temporary() const { return checked(*this)->temporary; }
+std::size_t Image::readCount() const {
+  const auto& record = checked(*this);
+  return record->temporary ? static_cast<std::size_t>(record->reads_of(index_)) : 0;
+}
+void Image::setReadCount(std::size_t count) const {
+  const auto& record = checked(*this);
+  if (!record->temporary || record->reads_of(index_) == 0) {
+    misuse(*this, "readCount", record->temporary ? "0: the storage is gone" : "of a permanent image",
+           "a temporary image that still has reads", "");
+  }
+  record->change_reads(index_, 1, static_cast<std::ptrdiff_t>(count) - record->reads_of(index_), nullptr);
+}
+
+std::vector<float> Image::read_floats() const {
+  const auto& record = checked(*this);
+  if (record->temporary) misuse(*this, "the image", "temporary", "storage that the host can reach", "");
+  const auto [desc, data] = detail::view_of(*this);
+  std::vector<float> values;
+  values.reserve(static_cast<std::size_t>(desc.count()));
+  const auto* base = static_cast<const std::byte*>(data);
+  const auto e = static_cast<std::int64_t>(size_of(desc.type));
+  for (std::int64_t n = 0; n < desc.n; ++n) {
+    for (std::int64_t y = 0; y < desc.h; ++y) {
+      for (std::int64_t x = 0; x < desc.w; ++x) {
+        for (std::int64_t c = 0; c < desc.c; ++c) {
+          values.push_back(load(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e, desc.type));
+        }
+      }
+    }
+  }
+  return values;
+}
+
+void Image::write_floats(std::span<const float> values) const {
+  const auto& record = checked(*this);
+  if (record->temporary) misuse(*this, "the image", "temporary", "storage that the host can reach", "");
+  const auto [desc, data] = detail::view_of(*this);
+  if (values.size() != static_cast<std::size_t>(desc.count())) {
+    misuse(*this, "values", std::to_string(values.size()) + " floats", std::to_string(desc.count()), "");
+  }
+  auto* base = static_cast<std::byte*>(data);
+  const auto e = static_cast<std::int64_t>(size_of(desc.type));
+  std::size_t next = 0;
+  for (std::int64_t n = 0; n < desc.n; ++n) {
+    for (std::int64_t y = 0; y < desc.h; ++y) {
+      for (std::int64_t x = 0; x < desc.w; ++x) {
+        for (std::int64_t c = 0; c < desc.c; ++c) {
+          store(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e, desc.type, values[next++]);
+        }
+      }
+    }
+  }
+}
+
+TemporaryImage::TemporaryImage(const CommandBuffer& commandBuffer, const ImageDescriptor& imageDescriptor)
+    : Image(ImageBatch(commandBuffer, imageDescriptor, 1).front()) {}
+
+std::shared_ptr<ImageAllocator> TemporaryImage::defaultAllocator() {
+  static const auto allocator = std::make_shared<TemporaryAllocator>();
+  return allocator;
+}
+
+void TemporaryImage::prefetchStorage(const CommandBuffer& commandBuffer,
+                                     std::span<const ImageDescriptor> imageDescriptorList) {
+  detail::Recording& recording = commandBuffer.recording();
+  std::vector<detail::MemoryPtr> blocks;
+  for (const ImageDescriptor& d : imageDescriptorList) {
+    blocks.push_back(recording.temporary(d.width * d.height * d.featureChannels * d.numberOfImages *
+                                         size_of(element_type(d.channelFormat))));
+  }
+  for (auto& block : blocks) recording.recycle(std::move(block));
+}
+
+ImageBatch::ImageBatch(std::vector<Image> images) {
+  if (images.empty()) return;
+  const auto& record = ImageRecord::of(images[0]);
+  const std::uint32_t first = ImageRecord::index_of(images[0]);
+  bool run = record != nullptr;
+  for (std::size_t i = 1; i < images.size() && run; ++i) {
+    run = ImageRecord::of(images[i]) == record && ImageRecord::index_of(images[i]) == first + i;
+  }
+  if (run) {
+    record_ = record;
+    first_ = first;
+    count_ = static_cast<std::uint32_t>(images.size());
+  } else {
+    loose_ = std::move(images);
+  }
+}
+
+ImageBatch::ImageBatch(const Device& device, const ImageDescriptor& descriptor, std::size_t count) {
+  if (count == 0) return;
+  record_ = ImageRecord::make(device, descriptor, count, nullptr);
+  count_ = static_cast<std::uint32_t>(count);
+}
+ImageBatch::ImageBatch(const CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, std::size_t count) {
+  if (count == 0) return;
+  detail::Recording& recording = commandBuffer.recording();
+  record_ = ImageRecord::make(recording.device(), descriptor, count, &recording);
+  count_ = static_cast<std::uint32_t>(count);
+}
+
+Image ImageBatch::operator[](std::size_t index) const {
+  if (index >= size()) {
+    fail({"ImageBatch", "", "index", std::to_string(index), "less than " + std::to_string(size()), ""});
+  }
+  return loose_.empty() ? Image(record_, first_ + static_cast<std::uint32_t>(index)) : loose_[index];
+}
+
+ImageBatch ImageBatch::subrange(Range range) const {
+  if (range.location + range.length > size()) {
+    fail({"ImageBatch", "", "range", std::to_string(range.length) + " images from " + std::to_string(range.location),
+          "images below " + std::to_string(size()), ""});
+  }
+  if (!loose_.empty()) {
+    const auto first = loose_.begin() + static_cast<std::ptrdiff_t>(range.location);
+    return std::vector<Image>(first, first + static_cast<std::ptrdiff_t>(range.length));
+  }
+  if (range.length == 0) return {};
+  return ImageRecord::batch(record_, first_ + static_cast<std::uint32_t>(range.location),
+                            static_cast<std::uint32_t>(range.length));
+}
+
+std::size_t ImageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t amount) {
+  if (const auto run = ImageRecord::run_of(batch); run.record != nullptr) {
+    if (run.record->temporary) run.record->change_reads(run.first, run.count, amount, nullptr);
+    return run.count;
+  }
+  std::size_t distinct = 0;
+  ImageBatchIterate(batch, [&](const Image& image, std::size_t) {
+    ++distinct;
+    const auto& record = ImageRecord::of(image);
+    if (record->temporary) record->change_reads(ImageRecord::index_of(image), 1, amount, nullptr);
+    return std::numeric_limits<std::ptrdiff_t>::min();
+  });
+  return distinct;
+}
+
+void ImageBatchSynchronize(const ImageBatch& batch, const CommandBuffer& commandBuffer) {
+  for (const Image image : batch) image.synchronize(commandBuffer);
+}
+
+std::size_t ImageBatchResourceSize(const ImageBatch& batch) {
+  std::size_t bytes = 0;
+  ImageBatchIterate(batch, [&](const Image& image, std::size_t) {
+    bytes += image.resourceSize();
+    return std::numeric_limits<std::ptrdiff_t>::min();
+  });
+  return bytes;
+}
+
+std::ptrdiff_t ImageBatchIterate(const ImageBatch& batch,
+                                 const std::function<std::ptrdiff_t(Image, std::size_t)>& visit) {
+  constexpr auto go_on = std::numeric_limits<std::ptrdiff_t>::min();
+  std::vector<Image> seen;
+  const bool run = ImageRecord::run_of(batch).record != nullptr;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const Image image = batch[i];
+    if (!run) {
+      if (std::find(seen.begin(), seen.end(), image) != seen.end()) continue;
+      seen.push_back(image);
+    }
+    if (const std::ptrdiff_t answer = visit(image, i); answer > go_on) return answer;
+  }
+  return go_on;
+}
+
+}  // namespace cermet

@@ -1,0 +1,74 @@
+#pragma once
+// The caching allocator of a device and the blocks it hands out.
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "cermet/core/engine.h"
+
+namespace cermet::detail {
+
+class Allocator;
+
+/// A block of device memory; goes back to its allocator's cache when the last owner lets go.
+struct Memory {
+  std::shared_ptr<Allocator> allocator;
+  std::byte* data = nullptr;
+  std::size_t bytes = 0;
+
+  Memory(std::shared_ptr<Allocator> from, std::byte* block, std::size_t size)
+      : allocator(std::move(from)), data(block), bytes(size) {}
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  ~Memory();
+};
+using MemoryPtr = std::shared_ptr<Memory>;
+
+/// Rounds sizes up to a few classes and keeps what is given back, up to `cache_limit` bytes.
+class Allocator : public std::enable_shared_from_this<Allocator> {
+ public:
+  explicit Allocator(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) {}
+  ~Allocator();
+  Allocator(const Allocator&) = delete;
+  Allocator& operator=(const Allocator&) = delete;
+
+  [[nodiscard]] MemoryPtr allocate(std::size_t bytes, bool zeroed);
+  void give_back(std::byte* block, std::size_t bytes) noexcept;
+  [[nodiscard]] std::size_t in_use() const;
+  [[nodiscard]] std::size_t cached() const;
+
+  /// Size class of a request: 64-byte steps when small, eighths of a power of two above.
+  [[nodiscard]] static std::size_t round_up(std::size_t bytes);
+
+ private:
+  static constexpr std::size_t cache_limit = std::size_t{512} << 20;
+  void release_cache_locked() noexcept;
+
+  std::shared_ptr<Engine> engine_;
+  mutable std::mutex mutex_;
+  std::map<std::size_t, std::vector<std::byte*>> free_;
+  std::size_t in_use_ = 0, cached_ = 0;
+};
+
+/// Free temporary blocks, smallest sufficient first; not locked.
+class BlockList {
+ public:
+  void put(MemoryPtr block) {
+    bytes_ += block->bytes;
+    blocks_.push_back(std::move(block));
+  }
+  /// A block of at least `bytes` and at most twice that, else null.
+  [[nodiscard]] MemoryPtr take(std::size_t bytes);
+  void move_to(BlockList& other);
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  void clear() { blocks_.clear(), bytes_ = 0; }
+
+ private:
+  std::vector<MemoryPtr> blocks_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace cermet::detail

@@ -1,0 +1,141 @@
+#pragma once
+// The CPU backend: one `prepare` per operator, a worker stream, and helpers to write a step.
+//
+// What `prepare` may assume: slots are float32 (uint8 for masks) and plain, with any strides;
+// arguments were checked by the kernel class. The engine wraps steps on other element types with
+// conversions, so an operator is written once.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "backend/engine_of.h"
+#include "cermet/core/engine.h"
+#include "cermet/ops/catalog.h"
+
+namespace cermet::cpu {
+
+class Engine;
+
+StepPtr prepare(const Convolution&, Descs, Engine&);
+StepPtr prepare(const ConvolutionGradientData&, Descs, Engine&);
+StepPtr prepare(const ConvolutionGradientWeights&, Descs, Engine&);
+StepPtr prepare(const Neuron&, Descs, Engine&);
+StepPtr prepare(const NeuronGradient&, Descs, Engine&);
+StepPtr prepare(const PoolingMax&, Descs, Engine&);
+StepPtr prepare(const PoolingMaxGradient&, Descs, Engine&);
+StepPtr prepare(const PoolingAverage&, Descs, Engine&);
+StepPtr prepare(const PoolingAverageGradient&, Descs, Engine&);
+StepPtr prepare(const SoftMax&, Descs, Engine&);
+StepPtr prepare(const SoftMaxGradient&, Descs, Engine&);
+StepPtr prepare(const Arithmetic&, Descs, Engine&);
+StepPtr prepare(const ArithmeticGradient&, Descs, Engine&);
+StepPtr prepare(const Dropout&, Descs, Engine&);
+StepPtr prepare(const DropoutGradient&, Descs, Engine&);
+StepPtr prepare(const SpatialNormalization&, Descs, Engine&);
+StepPtr prepare(const SpatialNormalizationGradient&, Descs, Engine&);
+StepPtr prepare(const BatchNormalizationStatistics&, Descs, Engine&);
+StepPtr prepare(const BatchNormalization&, Descs, Engine&);
+StepPtr prepare(const BatchNormalizationStatisticsGradient&, Descs, Engine&);
+StepPtr prepare(const BatchNormalizationGradient&, Descs, Engine&);
+StepPtr prepare(const Loss&, Descs, Engine&);
+StepPtr prepare(const LossGradient&, Descs, Engine&);
+StepPtr prepare(const StochasticGradientDescent&, Descs, Engine&);
+StepPtr prepare(const RMSProp&, Descs, Engine&);
+StepPtr prepare(const Adam&, Descs, Engine&);
+StepPtr prepare(const Copy&, Descs, Engine&);
+StepPtr prepare(const Shift&, Descs, Engine&);
+StepPtr prepare(const Fill&, Descs, Engine&);
+
+class Engine final : public backend::EngineOf<Engine, Catalog> {
+ public:
+  explicit Engine(int threads);
+  ~Engine() override;
+
+  [[nodiscard]] void* allocate(std::size_t bytes) override;
+  void release(void* memory, std::size_t bytes) noexcept override;
+  void fill_zero(void* memory, std::size_t bytes) override;
+  [[nodiscard]] std::unique_ptr<Stream> make_stream() override;
+  [[nodiscard]] std::string name() const override;
+  [[nodiscard]] int threads() const override { return threads_; }
+
+ private:
+  StepPtr make(const OpView& op, Descs descs, Entry entry) override;
+  int threads_;
+};
+
+/// Addresses of one run.
+struct Args {
+  Slots slots{};
+  void* scratch = nullptr;
+  const void* scalars = nullptr;
+
+  template <class T = float>
+  [[nodiscard]] T* at(std::size_t slot) const {
+    return static_cast<T*>(slots[slot]);
+  }
+  template <class T>
+  [[nodiscard]] const T& scalars_as() const {
+    return *static_cast<const T*>(scalars);
+  }
+};
+
+/// Threads worth waking for `elements` of cheap work: a parallel region costs about a microsecond.
+[[nodiscard]] inline int threads_for(std::int64_t elements, const Engine& engine,
+                                     std::int64_t elements_per_thread = 16384) {
+  return static_cast<int>(
+      std::clamp<std::int64_t>(elements / elements_per_thread, 1, std::int64_t{engine.threads()}));
+}
+
+/// Calls body(begin, end) on `threads` contiguous parts of [0, count). With one thread there is no
+/// parallel region. Results must not depend on the partition.
+template <class Body>
+void parallel(int threads, std::int64_t count, Body&& body) {
+  if (threads <= 1 || count <= 1) {
+    body(std::int64_t{0}, count);
+    return;
+  }
+#pragma omp parallel num_threads(threads)
+  {
+    const std::int64_t parts = omp_get_num_threads(), part = omp_get_thread_num();
+    body(count * part / parts, count * (part + 1) / parts);
+  }
+}
+
+/// A step whose run is `body(const Args&)`; the body captures what it needs by value.
+template <class Body>
+StepPtr make_step(Descs slots, std::string implementation, Body body, std::size_t scratch_bytes = 0) {
+  struct Bound final : BoundStep {
+    explicit Bound(const Body* what) : body(what) {}
+    void run(Stream&) noexcept override { (*body)(args); }
+    void rebind(const Slots& slots, void* scratch, const void* scalars) override {
+      args = {slots, scratch, scalars};
+    }
+    const Body* body;
+    Args args;
+  };
+  struct Own final : Step {
+    explicit Own(Body what) : body(std::move(what)) {}
+    [[nodiscard]] std::unique_ptr<BoundStep> bind() const override { return std::make_unique<Bound>(&body); }
+    Body body;
+  };
+  auto step = std::make_shared<Own>(std::move(body));
+  step->slots.assign(slots.begin(), slots.end());
+  for (const TensorDesc& desc : slots) {
+    step->bytes.push_back(static_cast<std::size_t>(desc.count()) * size_of(desc.type));
+  }
+  step->scratch_bytes = scratch_bytes;
+  step->implementation = std::move(implementation);
+  return step;
+}
+
+/// Address of element (n, y, x, 0) of a plain tensor.
+template <class T>
+[[nodiscard]] inline T* pixel(T* base, const TensorDesc& desc, std::int64_t n, std::int64_t y, std::int64_t x) {
+  return base + n * desc.stride_n + y * desc.stride_h + x * desc.stride_w;
+}
+
+}  // namespace cermet::cpu
