@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -19,6 +18,7 @@
 
 #include "cermet/train/file.h"
 #include "cermet/train/idx.h"
+#include "cermet/train/text.h"
 
 namespace cermet {
 namespace {
@@ -54,9 +54,10 @@ fs::path find_embedded() {
   const auto found = std::ranges::find_if(places, has_digits);
   if (found != places.end()) return *found;
   std::vector<std::string> names;
+  names.reserve(places.size());
   for (const fs::path& place : places) names.push_back(place.string());
   fail_file({"Data set", "digits", "folder", "missing",
-             fmt::format("the four IDX files in one of: {}", fmt::join(names, ", ")),
+             "the four IDX files in one of: " + joined(names, ", "),
              "Set CERMET_DATA to the folder data of Cermet's source, or install Cermet again."});
 }
 
@@ -113,7 +114,7 @@ std::string last_line(const fs::path& log) {
 }
 
 struct SpawnActions {
-  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_t actions = {};
   SpawnActions() {
     if (::posix_spawn_file_actions_init(&actions) != 0) throw std::bad_alloc();
   }
@@ -141,6 +142,7 @@ void run_tool(const Tool& tool, const fs::path& folder) {
 
   std::vector<std::string> words = tool.words;
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   pid_t process = 0;
@@ -199,10 +201,10 @@ void fetch_full_set(const fs::path& destination) {
 
 fs::path find_full() {
   if (const auto data = environment("CERMET_DATA")) {
-    const fs::path folder = fs::path(*data) / "mnist";
+    fs::path folder = fs::path(*data) / "mnist";
     if (has_digits(folder)) return folder;
   }
-  const fs::path cached = cache_folder() / "mnist";
+  fs::path cached = cache_folder() / "mnist";
   if (!has_digits(cached)) fetch_full_set(cached);
   return cached;
 }

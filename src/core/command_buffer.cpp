@@ -115,6 +115,7 @@ void QueueImpl::commit(const std::shared_ptr<Recording>& recording) {
   enqueue(recording);
   const std::scoped_lock lock(mutex);
   recording->committed_ = true;
+  if (recording->committed_flag_) *recording->committed_flag_ = true;
   recording->status_ = static_cast<int>(CommandBufferStatus::Committed);
   // Work that was enqueued by hand may run before buffers committed earlier: its memory must not be
   // handed to them, so it returns at completion instead.
@@ -130,6 +131,7 @@ void Recording::reset() {
   retained_.clear();
   scheduled_.clear();
   completed_.clear();
+  committed_flag_.reset();
   enqueued_by_hand_ = enqueued_ = committed_ = false;
   status_ = 0;
   done_ = false;
@@ -158,6 +160,11 @@ MemoryPtr Recording::temporary(std::size_t bytes) {
     if (MemoryPtr block = queue_->pool.take(bytes)) return block;
   }
   return device_impl().allocator->allocate(bytes, false);
+}
+
+std::shared_ptr<std::atomic<bool>> Recording::committed_flag() {
+  if (!committed_flag_) committed_flag_ = std::make_shared<std::atomic<bool>>(false);
+  return committed_flag_;
 }
 
 void Recording::recycle(MemoryPtr block) { free_.put(std::move(block)); }

@@ -108,6 +108,9 @@ class Recording : public std::enable_shared_from_this<Recording> {
   [[nodiscard]] MemoryPtr temporary(std::size_t bytes);
   void recycle(MemoryPtr block);
 
+  /// Becomes true when this piece is committed.
+  [[nodiscard]] std::shared_ptr<std::atomic<bool>> committed_flag();
+
   [[nodiscard]] std::size_t steps() const { return entries_.size(); }
   /// Names of the implementations recorded so far, for tests and logs.
   [[nodiscard]] std::vector<std::string> implementations() const;
@@ -127,6 +130,7 @@ class Recording : public std::enable_shared_from_this<Recording> {
   std::vector<std::shared_ptr<const void>> retained_;
   std::vector<CommandBuffer::Handler> scheduled_, completed_;
   BlockList free_;
+  std::shared_ptr<std::atomic<bool>> committed_flag_;
   bool enqueued_by_hand_ = false, enqueued_ = false, committed_ = false;
   std::atomic<int> status_{0};
   std::atomic<bool> done_{false};

@@ -31,7 +31,7 @@ int components(std::size_t channels) { return channels >= 3 ? 4 : static_cast<in
 void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Strides strides,
               const Region& region, ImageReadWriteParams channels, std::size_t imageIndex, bool to_host) {
   const auto& record = checked(image);
-  if (record->temporary) {
+  if (record->counter.temporary) {
     misuse(image, "the image", "temporary", "storage that the host can reach",
            "Make the image with Image::defaultAllocator() to read or write it.");
   }
@@ -165,13 +165,11 @@ std::shared_ptr<ImageRecord> ImageRecord::make(const Device& device, const Image
     record->descriptor.channelFormat = ImageFeatureChannelFormat::Float16;
   }
   record->count = static_cast<std::uint32_t>(count);
-  record->live = record->count;
   record->desc = dense_desc(static_cast<std::int32_t>(count * d.numberOfImages), static_cast<std::int32_t>(d.height),
                             static_cast<std::int32_t>(d.width), static_cast<std::int32_t>(d.featureChannels),
                             element_type(d.channelFormat));
   if (maker != nullptr) {
-    record->temporary = true;
-    record->family = maker->family;
+    record->counter.begin(maker->family, record->count);
     record->memory =
         maker->temporary(static_cast<std::size_t>(record->desc.count()) * size_of(record->desc.type));
   }
@@ -190,27 +188,9 @@ const MemoryPtr& ImageRecord::storage() {
 std::byte* ImageRecord::address() { return storage()->data + byte_offset; }
 
 void ImageRecord::change_reads(std::uint32_t first, std::uint32_t n, std::ptrdiff_t amount, Recording* recording) {
-  const auto below_zero = [&](std::ptrdiff_t left) {
-    if (left + amount >= 0) return;
-    fail({"TemporaryImage", label, "readCount", std::to_string(left) + ", to be changed by " + std::to_string(amount),
-          "a count that stays at 0 or more", "Raise readCount once for every encode that reads the image."});
-  };
-  const bool everything = first == 0 && n == count;
-  if (single_reads.empty() && everything) {
-    if (reads == 0) return;
-    below_zero(reads);
-    reads += amount;
-    if (reads == 0) live = 0;
-  } else {
-    if (single_reads.empty()) single_reads.assign(count, reads);
-    for (std::uint32_t i = first; i < first + n; ++i) {
-      if (single_reads[i] == 0) continue;
-      below_zero(single_reads[i]);
-      single_reads[i] += amount;
-      if (single_reads[i] == 0) --live;
-    }
-  }
-  if (live == 0) release(recording);
+  if (counter.gone()) return;
+  counter.change(first, n, amount, "TemporaryImage", label);
+  if (counter.gone()) release(recording);
 }
 
 void ImageRecord::release(Recording* recording) {
@@ -324,7 +304,7 @@ ImageBatch Image::batchRepresentation(Range subRange) const {
   view->device = record->device;
   view->descriptor = record->descriptor;
   view->descriptor.numberOfImages = 1;
-  view->count = view->live = static_cast<std::uint32_t>(subRange.length);
+  view->count = static_cast<std::uint32_t>(subRange.length);
   view->desc = record->desc;
   view->desc.n = static_cast<std::int32_t>(subRange.length);
   const std::size_t first = index_ * record->descriptor.numberOfImages + subRange.location;
@@ -332,8 +312,7 @@ ImageBatch Image::batchRepresentation(Range subRange) const {
                       first * static_cast<std::size_t>(record->desc.stride_n) * size_of(record->desc.type);
   view->parent = record;
   view->parent_index = index_;
-  view->temporary = record->temporary;
-  view->family = record->family;
+  if (record->counter.temporary) view->counter.begin(record->counter.family, view->count);
   return ImageRecord::batch(std::move(view), 0, static_cast<std::uint32_t>(subRange.length));
 }
 
@@ -356,11 +335,9 @@ Image Image::subImage(Range featureChannelRange) const {
   const std::size_t first = index_ * record->descriptor.numberOfImages;
   view->byte_offset = record->byte_offset + (first * static_cast<std::size_t>(record->desc.stride_n) + location) *
                                                 size_of(record->desc.type);
-  view->live = 1;
   view->parent = record;
   view->parent_index = index_;
-  view->temporary = record->temporary;
-  view->family = record->family;
+  if (record->counter.temporary) view->counter.begin(record->counter.family, view->count);
   return {std::move(view), 0};
 }
 
@@ -393,23 +370,23 @@ void Image::synchronize(const CommandBuffer& commandBuffer) const {
   static_cast<void>(commandBuffer.recording());
 }
 
-bool Image::is_temporary() const { return checked(*this)->temporary; }
+bool Image::is_temporary() const { return checked(*this)->counter.temporary; }
 std::size_t Image::readCount() const {
   const auto& record = checked(*this);
-  return record->temporary ? static_cast<std::size_t>(record->reads_of(index_)) : 0;
+  return record->counter.temporary ? static_cast<std::size_t>(record->counter.reads_of(index_)) : 0;
 }
 void Image::setReadCount(std::size_t count) const {
   const auto& record = checked(*this);
-  if (!record->temporary || record->reads_of(index_) == 0) {
-    misuse(*this, "readCount", record->temporary ? "0: the storage is gone" : "of a permanent image",
+  if (!record->counter.temporary || record->counter.reads_of(index_) == 0) {
+    misuse(*this, "readCount", record->counter.temporary ? "0: the storage is gone" : "of a permanent image",
            "a temporary image that still has reads", "");
   }
-  record->change_reads(index_, 1, static_cast<std::ptrdiff_t>(count) - record->reads_of(index_), nullptr);
+  record->change_reads(index_, 1, static_cast<std::ptrdiff_t>(count) - record->counter.reads_of(index_), nullptr);
 }
 
 std::vector<float> Image::read_floats() const {
   const auto& record = checked(*this);
-  if (record->temporary) misuse(*this, "the image", "temporary", "storage that the host can reach", "");
+  if (record->counter.temporary) misuse(*this, "the image", "temporary", "storage that the host can reach", "");
   const auto [desc, data] = detail::view_of(*this);
   std::vector<float> values;
   values.reserve(static_cast<std::size_t>(desc.count()));
@@ -429,7 +406,7 @@ std::vector<float> Image::read_floats() const {
 
 void Image::write_floats(std::span<const float> values) const {
   const auto& record = checked(*this);
-  if (record->temporary) misuse(*this, "the image", "temporary", "storage that the host can reach", "");
+  if (record->counter.temporary) misuse(*this, "the image", "temporary", "storage that the host can reach", "");
   const auto [desc, data] = detail::view_of(*this);
   if (values.size() != static_cast<std::size_t>(desc.count())) {
     misuse(*this, "values", std::to_string(values.size()) + " floats", std::to_string(desc.count()), "");
@@ -519,14 +496,14 @@ ImageBatch ImageBatch::subrange(Range range) const {
 
 std::size_t ImageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t amount) {
   if (const auto run = ImageRecord::run_of(batch); run.record != nullptr) {
-    if (run.record->temporary) run.record->change_reads(run.first, run.count, amount, nullptr);
+    if (run.record->counter.temporary) run.record->change_reads(run.first, run.count, amount, nullptr);
     return run.count;
   }
   std::size_t distinct = 0;
   ImageBatchIterate(batch, [&](const Image& image, std::size_t) {
     ++distinct;
     const auto& record = ImageRecord::of(image);
-    if (record->temporary) record->change_reads(ImageRecord::index_of(image), 1, amount, nullptr);
+    if (record->counter.temporary) record->change_reads(ImageRecord::index_of(image), 1, amount, nullptr);
     return std::numeric_limits<std::ptrdiff_t>::min();
   });
   return distinct;

@@ -5,26 +5,23 @@
 
 #include "cermet/core/image.h"
 #include "core/device_impl.h"
+#include "core/read_counter.h"
 
 namespace cermet::detail {
 
 struct ImageRecord {
   Device device;
   ImageDescriptor descriptor;
-  std::uint32_t count = 1;           // images of this record; each has descriptor.numberOfImages
-  TensorDesc desc;                   // all of them: n = count * numberOfImages
-  MemoryPtr memory;                  // made at first use
-  std::size_t byte_offset = 0;       // of a view inside its parent's memory
+  std::uint32_t count = 1;     // images of this record; each has descriptor.numberOfImages
+  TensorDesc desc;             // all of them: n = count * numberOfImages
+  MemoryPtr memory;            // made at first use
+  std::size_t byte_offset = 0;  // of a view inside its parent's memory
   std::string label;
 
   std::shared_ptr<ImageRecord> parent;  // of a view
   std::uint32_t parent_index = 0;
 
-  bool temporary = false;
-  std::uint64_t family = 0;              // the command buffer chain a temporary belongs to
-  std::ptrdiff_t reads = 1;              // of every image, while nobody touched a single one
-  std::vector<std::ptrdiff_t> single_reads;
-  std::uint32_t live = 0;                // images with reads left
+  ReadCounter counter;
 
   [[nodiscard]] static const std::shared_ptr<ImageRecord>& of(const Image& image) { return image.record_; }
   [[nodiscard]] static std::uint32_t index_of(const Image& image) { return image.index_; }
@@ -56,9 +53,6 @@ struct ImageRecord {
   [[nodiscard]] std::byte* address();
   [[nodiscard]] const MemoryPtr& storage();
 
-  [[nodiscard]] std::ptrdiff_t reads_of(std::uint32_t index) const {
-    return single_reads.empty() ? reads : single_reads[index];
-  }
   /// Adds to the count of `[first, first + n)`, skipping images at 0; releases at 0.
   void change_reads(std::uint32_t first, std::uint32_t n, std::ptrdiff_t amount, Recording* recording);
   void release(Recording* recording);

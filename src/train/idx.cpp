@@ -2,7 +2,6 @@
 
 #define ZLIB_CONST  // zlib then takes its input as const
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <string>
 
 #include "cermet/train/file.h"
+#include "cermet/train/text.h"
 
 namespace cermet {
 namespace {
@@ -115,7 +115,8 @@ std::uint32_t big_endian(Bytes bytes) {
 /// The number of dimensions.
 std::size_t check_magic(std::span<const std::uint8_t, magic_bytes> magic, std::string_view name) {
   if (magic[0] != 0 || magic[1] != 0) {
-    fail_idx(name, "start", fmt::format("{:02x}", fmt::join(magic, " ")),
+    fail_idx(name, "start",
+             fmt::format("{:02x} {:02x} {:02x} {:02x}", magic[0], magic[1], magic[2], magic[3]),
              "00 00 08 and the number of dimensions", "Check that this is an IDX file.");
   }
   if (magic[2] != unsigned_byte_type) {
@@ -136,7 +137,7 @@ std::size_t count_values(const std::vector<std::uint32_t>& dimensions, std::stri
   for (const std::uint32_t size : dimensions) {
     count *= size;
     if (count > idx_value_limit) {
-      fail_idx(name, "size in the header", fmt::format("{}", fmt::join(dimensions, "x")),
+      fail_idx(name, "size in the header", joined(dimensions, "x"),
                fmt::format("at most {} values", idx_value_limit),
                "Check that the file is not damaged, or split it.");
     }
@@ -187,7 +188,7 @@ IdxArray parse(Source& source, std::string_view name, std::optional<std::size_t>
   const std::size_t count = count_values(array.dimensions, name);
   const std::size_t needed_bytes = header_bytes + count;
   const std::string needed = fmt::format("{} ({} of header and {} of values)", needed_bytes,
-                                         header_bytes, fmt::join(array.dimensions, "x"));
+                                         header_bytes, joined(array.dimensions, "x"));
   if (length && *length < needed_bytes) fail_short(name, *length, needed);
   if (!length || *length == needed_bytes) {
     array.values = read_values(source, count);
@@ -204,6 +205,9 @@ IdxArray parse(Source& source, std::string_view name, std::optional<std::size_t>
 std::vector<std::byte> deflate_gzip(std::span<const std::byte> contents) {
   struct Deflater {
     z_stream stream = {};
+    Deflater() = default;
+    Deflater(const Deflater&) = delete;
+    Deflater& operator=(const Deflater&) = delete;
     ~Deflater() { deflateEnd(&stream); }
   } deflater;
   z_stream& stream = deflater.stream;
@@ -252,8 +256,7 @@ fs::path require_file(const fs::path& folder, const std::array<std::string, 4>& 
   }
   if (const auto path = find_file(folder, names)) return *path;
   fail_file({"Digit set", folder.string(), names.front(), "missing",
-             fmt::format("one of {}", fmt::join(names, ", ")),
-             "Name the folder that holds the four IDX files."});
+             "one of " + joined(names, ", "), "Name the folder that holds the four IDX files."});
 }
 
 IdxArray read_idx_of_rank(const fs::path& path, std::size_t rank, std::string_view meaning) {
@@ -284,7 +287,7 @@ IdxArray read_idx(const fs::path& path) {
 
 void write_idx(const fs::path& path, const IdxArray& array) {
   const std::string name = path.string();
-  const auto sizes = fmt::format("{}", fmt::join(array.dimensions, "x"));
+  const std::string sizes = joined(array.dimensions, "x");
   if (array.dimensions.empty() || array.dimensions.size() > idx_dimension_limit) {
     fail({"write_idx", name, "dimensions", fmt::format("{} of them", array.dimensions.size()),
           fmt::format("1 to {}", idx_dimension_limit), "Merge some of them."});
@@ -313,8 +316,8 @@ DigitSet load_digits(const fs::path& folder, bool train) {
 
   const auto& sizes = images.dimensions;
   if (images.values.empty()) {
-    fail_idx(image_path.string(), "size", fmt::format("{}", fmt::join(sizes, "x")),
-             "one image of one pixel or more", "Check that this is the right file.");
+    fail_idx(image_path.string(), "size", joined(sizes, "x"), "one image of one pixel or more",
+             "Check that this is the right file.");
   }
   // No size is zero here, so none exceeds the limit on their product.
   static_assert(idx_value_limit <= std::numeric_limits<int>::max());

@@ -65,16 +65,15 @@ std::string duration_text(double seconds) {
 }
 
 std::string progress_line(const ProgressValues& values, int columns) {
-  constexpr int narrowest_bar = 10;
+  constexpr int narrowest_bar = 8;
   constexpr int widest_bar = 40;
   const auto width = static_cast<std::size_t>(std::max(columns, 0));
   const double share =
       std::isfinite(values.share_done) ? std::clamp(values.share_done, 0.0, 1.0) : 0.0;
 
   const std::string epoch = epoch_text(values);
-  std::vector<std::string> fields = {fmt::format("{:3.0f} %", std::floor(share * 100)),
-                                     fmt::format("loss {:.4f}", values.loss)};
-  if (values.accuracy) fields.push_back(fmt::format("accuracy {:.2f} %", *values.accuracy * 100));
+  std::vector<std::string> fields = {fmt::format("loss {:.4f}", values.loss)};
+  if (values.accuracy) fields.push_back(fmt::format("acc {:.2f} %", *values.accuracy * 100));
   fields.push_back(rate_text(values.images_per_second));
   if (values.seconds_left) fields.push_back(duration_text(*values.seconds_left) + " left");
 

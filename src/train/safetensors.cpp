@@ -1,7 +1,6 @@
 #include "cermet/train/safetensors.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "cermet/train/file.h"
+#include "cermet/train/text.h"
 
 namespace cermet {
 namespace {
@@ -51,12 +51,11 @@ std::optional<std::uint64_t> byte_count(const std::vector<std::int64_t>& shape,
 }
 
 std::string shape_text(const SafeTensor& tensor) {
-  return fmt::format("{} [{}]", tensor.dtype, fmt::join(tensor.shape, ", "));
+  return fmt::format("{} [{}]", tensor.dtype, joined(tensor.shape, ", "));
 }
 
-/// At most a line's worth of something that a hostile file may have made long.
-std::string excerpt(std::string text) {
-  constexpr std::size_t longest = 80;
+/// At most a line or two of something that a hostile file may have made long.
+std::string excerpt(std::string text, std::size_t longest = 80) {
   if (text.size() > longest) text.replace(longest, std::string::npos, "...");
   return text;
 }
@@ -79,7 +78,7 @@ class Reader {
     std::uint64_t end;
   };
 
-  [[noreturn]] void fail_at(std::string argument, std::string got, std::string needed,
+  [[noreturn]] void fail_at(std::string_view argument, std::string got, std::string needed,
                             std::string_view remedy = damaged) const {
     fail_file({"Safetensors file", file_, argument, std::move(got), std::move(needed),
                std::string(remedy)});
@@ -138,7 +137,7 @@ json Reader::parse_header(Bytes header) const {
   try {
     return json::parse(text, text + header.size(), check);
   } catch (const json::exception& error) {
-    fail_at("header", fmt::format("not JSON ({})", error.what()), "a JSON object");
+    fail_at("header", fmt::format("not JSON ({})", excerpt(error.what(), 200)), "a JSON object");
   }
 }
 
@@ -324,10 +323,10 @@ const SafeTensor& SafeTensors::at(std::string_view name) const {
   if (found != tensors.end()) return *found;
   std::vector<std::string_view> names;
   for (const SafeTensor& tensor : tensors) names.push_back(tensor.name);
-  fail_file({"Safetensors file", file, fmt::format("tensor \"{}\"", name), "missing",
-             fmt::format("one of its {} tensors ({})", tensors.size(),
-                         excerpt(fmt::format("{}", fmt::join(names, ", ")))),
-             "Check that the file belongs to this model."});
+  fail_file(
+      {"Safetensors file", file, fmt::format("tensor \"{}\"", name), "missing",
+       fmt::format("one of its {} tensors ({})", tensors.size(), excerpt(joined(names, ", "))),
+       "Check that the file belongs to this model."});
 }
 
 SafeTensors parse_safetensors(std::span<const std::byte> bytes, std::string_view name) {

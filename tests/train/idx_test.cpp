@@ -33,7 +33,7 @@ Bytes gzip(const Bytes& contents) {
   stream.next_out = packed.data();
   stream.avail_out = static_cast<uInt>(packed.size());
   EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  packed.resize(packed.size() - stream.avail_out);
+  packed.erase(packed.end() - static_cast<std::ptrdiff_t>(stream.avail_out), packed.end());
   deflateEnd(&stream);
   return packed;
 }
@@ -94,12 +94,15 @@ RC_GTEST_PROP(Idx, EveryCutIsNoticed, (bool packed)) {
   RC_ASSERT_THROWS_AS((void)parse_idx(cut, "cut"), FileError);
 }
 
-RC_GTEST_PROP(Idx, EveryDamagedBitOfThePackedValuesIsNoticed, ()) {
+RC_GTEST_PROP(Idx, ADamagedBitIsNoticedOrHarmless, ()) {
   Bytes packed = gzip(two_by_three);
-  // From 10: the fields before it (time, system) carry nothing.
-  const auto place = *rc::gen::inRange<std::size_t>(10, packed.size());
+  const auto place = *rc::gen::inRange<std::size_t>(2, packed.size());
   packed[place] = static_cast<std::uint8_t>(packed[place] ^ (1u << *rc::gen::inRange(0, 8)));
-  RC_ASSERT_THROWS_AS((void)parse_idx(packed, "damaged"), FileError);
+  try {
+    // Time, system and the bits that fill the last byte of the stream carry nothing.
+    RC_ASSERT(parse_idx(packed, "damaged").values == (Bytes{1, 2, 3, 4, 5, 6}));
+  } catch (const FileError&) {
+  }
 }
 
 TEST(Idx, RefusesAnotherKindOfFile) {
@@ -260,6 +263,7 @@ TEST_F(Digits, MustAgree) {
   expect_parts(failed_load(), {labels.string(), "label 1 is 10", "needed 0 to 9"});
   write_idx(labels, {{2, 1}, {1, 1}});
   expect_parts(failed_load(), {labels.string(), "number of dimensions is 2", "needed 1"});
+  write_idx(labels, {{2}, {1, 1}});
   write_idx(images, {{2}, {1, 1}});
   expect_parts(failed_load(), {images.string(), "number of dimensions is 1", "needed 3"});
   write_idx(images, {{0, 28, 28}, {}});

@@ -1,0 +1,360 @@
+#pragma once
+// Convolution, fully connected, their gradients, states and data source (spec: convolution).
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "cermet/cnn/kernel.h"
+#include "cermet/cnn/neuron.h"
+#include "cermet/ops/convolution.h"
+
+namespace cermet {
+
+class CNNConvolution;
+class CNNConvolutionGradientState;
+class CNNConvolutionWeightsAndBiasesState;
+namespace detail {
+struct ConvolutionWeights;
+struct ConvolutionShape;
+}  // namespace detail
+
+enum class CNNConvolutionFlags : unsigned { None = 0 };
+enum class CNNConvolutionWeightsLayout : std::uint32_t { OHWI = 0 };
+enum class CNNWeightsQuantizationType : std::uint32_t { None = 0, Linear = 1, LookupTable = 2 };
+enum class CNNConvolutionGradientOption : unsigned { GradientWithData = 1, GradientWithWeightsAndBias = 2, All = 3 };
+enum class NNConvolutionAccumulatorPrecisionOption : unsigned { Half = 0, Float = 1 };
+
+/// Describes a convolution. Kernels take a snapshot when they are made.
+class CNNConvolutionDescriptor {
+ public:
+  CNNConvolutionDescriptor() = default;
+  virtual ~CNNConvolutionDescriptor() = default;
+  /// Throws InvalidArgument where an argument is 0.
+  [[nodiscard]] static std::shared_ptr<CNNConvolutionDescriptor> cnnConvolutionDescriptor(
+      std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
+      std::size_t outputFeatureChannels);
+  /// Deprecated: with a neuron after the convolution, or none.
+  [[nodiscard]] static std::shared_ptr<CNNConvolutionDescriptor> cnnConvolutionDescriptor(
+      std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
+      std::size_t outputFeatureChannels, const CNNNeuron* neuronFilter);
+
+  [[nodiscard]] std::size_t kernelWidth() const { return kernel_width_; }
+  void setKernelWidth(std::size_t width) { kernel_width_ = width; }
+  [[nodiscard]] std::size_t kernelHeight() const { return kernel_height_; }
+  void setKernelHeight(std::size_t height) { kernel_height_ = height; }
+  [[nodiscard]] std::size_t inputFeatureChannels() const { return input_channels_; }
+  void setInputFeatureChannels(std::size_t channels) { input_channels_ = channels; }
+  [[nodiscard]] std::size_t outputFeatureChannels() const { return output_channels_; }
+  void setOutputFeatureChannels(std::size_t channels) { output_channels_ = channels; }
+  [[nodiscard]] std::size_t strideInPixelsX() const { return stride_x_; }
+  void setStrideInPixelsX(std::size_t stride) { stride_x_ = stride; }
+  [[nodiscard]] std::size_t strideInPixelsY() const { return stride_y_; }
+  void setStrideInPixelsY(std::size_t stride) { stride_y_ = stride; }
+  /// Must divide both channel counts; any divisor is accepted. Default 1.
+  [[nodiscard]] std::size_t groups() const { return groups_; }
+  void setGroups(std::size_t groups) { groups_ = groups; }
+  [[nodiscard]] std::size_t dilationRateX() const { return dilation_x_; }
+  void setDilationRateX(std::size_t rate) { dilation_x_ = rate; }
+  [[nodiscard]] std::size_t dilationRateY() const { return dilation_y_; }
+  void setDilationRateY(std::size_t rate) { dilation_y_ = rate; }
+  /// The activation after bias and batch normalisation. Default type None.
+  [[nodiscard]] const NNNeuronDescriptor& fusedNeuronDescriptor() const { return neuron_; }
+  void setFusedNeuronDescriptor(NNNeuronDescriptor descriptor) { neuron_ = std::move(descriptor); }
+
+  /// Folds a batch normalisation into weights and biases, for inference: w' = w*I, b' = b*I + J with
+  /// I = gamma/sqrt(variance + epsilon), J = beta - I*mean. Null: gamma 1, beta 0, mean 0, variance 1
+  /// (with epsilon 0); all null removes the folding. Copies `outputFeatureChannels` floats of each.
+  void setBatchNormalizationParametersForInference(const float* mean, const float* variance, const float* gamma,
+                                                   const float* beta, float epsilon);
+
+  // Deprecated spellings.
+  void setNeuronType(CNNNeuronType neuronType, float parameterA, float parameterB);
+  [[nodiscard]] CNNNeuronType neuronType() const { return neuron_.neuronType(); }
+  [[nodiscard]] float neuronParameterA() const { return neuron_.a(); }
+  [[nodiscard]] float neuronParameterB() const { return neuron_.b(); }
+  /// One slope for each output channel.
+  void setNeuronToPReLUWithParametersA(std::span<const float> a);
+
+  /// Filters for each input channel of a depthwise convolution; 0 for any other.
+  [[nodiscard]] virtual std::size_t channelMultiplier() const { return 0; }
+
+  /// Per output channel: factors and addends of a folded batch normalisation; empty without one.
+  struct Folding {
+    std::vector<float> factor, addend;
+  };
+  [[nodiscard]] const Folding& folding() const { return folding_; }
+
+ private:
+  std::size_t kernel_width_ = 3, kernel_height_ = 3, input_channels_ = 1, output_channels_ = 1;
+  std::size_t stride_x_ = 1, stride_y_ = 1, groups_ = 1, dilation_x_ = 1, dilation_y_ = 1;
+  NNNeuronDescriptor neuron_;
+  Folding folding_;
+};
+
+/// One filter, or M, for each input channel: out[c*M + m] = corr(in[c], w[c*M + m]). Weights are
+/// [C*M][kH][kW]; groups must be 1.
+class CNNDepthWiseConvolutionDescriptor final : public CNNConvolutionDescriptor {
+ public:
+  [[nodiscard]] static std::shared_ptr<CNNDepthWiseConvolutionDescriptor> cnnConvolutionDescriptor(
+      std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
+      std::size_t outputFeatureChannels);
+  [[nodiscard]] std::size_t channelMultiplier() const override {
+    return outputFeatureChannels() / inputFeatureChannels();
+  }
+};
+
+/// Owns the weights and hands them out on demand. `load` comes before any other call and is balanced
+/// by one `purge`; pointers are not used after it. The library never copies a source that it was
+/// given (spec: convolution 3).
+class CNNConvolutionDataSource {
+ public:
+  virtual ~CNNConvolutionDataSource() = default;
+  /// Float32, Float16 or UInt8.
+  [[nodiscard]] virtual DataType dataType() const = 0;
+  [[nodiscard]] virtual std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const = 0;
+  /// Elements `[output][kernelHeight][kernelWidth][input / groups]`; depthwise without the last axis.
+  [[nodiscard]] virtual const void* weights() = 0;
+  /// One float for each output channel, or null: no bias.
+  [[nodiscard]] virtual const float* biasTerms() = 0;
+  /// False makes the construction of a kernel fail.
+  [[nodiscard]] virtual bool load() = 0;
+  virtual void purge() = 0;
+  [[nodiscard]] virtual std::string label() const = 0;
+
+  /// For UInt8 weights, Linear: {minimum, maximum} of each output channel.
+  [[nodiscard]] virtual const std::array<float, 2>* rangesForUInt8Kernel() { return nullptr; }
+  /// For UInt8 weights, LookupTable: the value of each of the 256 codes.
+  [[nodiscard]] virtual const float* lookupTableForUInt8Kernel() { return nullptr; }
+  [[nodiscard]] virtual CNNWeightsQuantizationType weightsQuantizationType() const {
+    return CNNWeightsQuantizationType::None;
+  }
+  [[nodiscard]] virtual CNNConvolutionWeightsLayout weightsLayout() const { return CNNConvolutionWeightsLayout::OHWI; }
+  /// Float16 rounds the weights to half precision once, at load. Absent: the source's own precision.
+  [[nodiscard]] virtual std::optional<DataType> kernelWeightsDataType() const { return std::nullopt; }
+
+  /// Called by a graph right after the layer's gradient was encoded: encode the update on
+  /// `commandBuffer` and return the new parameters; null leaves them as they are.
+  virtual std::shared_ptr<CNNConvolutionWeightsAndBiasesState> update(
+      const CommandBuffer& /*commandBuffer*/, const std::shared_ptr<CNNConvolutionGradientState>& /*gradientState*/,
+      const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& /*sourceState*/) {
+    return nullptr;
+  }
+  /// Called from the completed handler where the node's training style asks for the CPU; true: the
+  /// source has new values and kernels reload from it.
+  virtual bool update(const std::shared_ptr<CNNConvolutionGradientState>& /*gradientState*/,
+                      const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& /*sourceState*/) {
+    return false;
+  }
+  /// A source for another device; null: share this one.
+  [[nodiscard]] virtual std::shared_ptr<CNNConvolutionDataSource> copy(const Device& /*device*/) const { return nullptr; }
+};
+
+/// Weights and biases as float32 buffers in the data source's order.
+class CNNConvolutionWeightsAndBiasesState final : public State {
+ public:
+  /// Exact-size buffers; `biases` may be nil.
+  CNNConvolutionWeightsAndBiasesState(Buffer weights, Buffer biases);
+  CNNConvolutionWeightsAndBiasesState(const Device& device, const CNNConvolutionDescriptor& cnnConvolutionDescriptor);
+  /// Parts of buffers; offsets are bytes, multiples of 4. Throws where a part does not fit.
+  CNNConvolutionWeightsAndBiasesState(Buffer weights, std::size_t weightsOffset, Buffer biases, std::size_t biasesOffset,
+                                      const CNNConvolutionDescriptor& cnnConvolutionDescriptor);
+  [[nodiscard]] static std::shared_ptr<CNNConvolutionWeightsAndBiasesState> temporaryCNNConvolutionWeightsAndBiasesState(
+      const CommandBuffer& commandBuffer, const CNNConvolutionDescriptor& cnnConvolutionDescriptor);
+  CNNConvolutionWeightsAndBiasesState(const detail::StateOrigin& origin, std::size_t weights, std::size_t biases);
+
+  [[nodiscard]] Buffer weights() { return buffer(0); }
+  /// Nil where there are none.
+  [[nodiscard]] Buffer biases() { return has_biases_ ? buffer(1) : Buffer(); }
+  [[nodiscard]] std::size_t weightsOffset() const { return weights_offset_; }
+  [[nodiscard]] std::size_t biasesOffset() const { return biases_offset_; }
+  [[nodiscard]] std::string_view class_name() const override { return "CNNConvolutionWeightsAndBiasesState"; }
+  /// Number of weights and of biases.
+  [[nodiscard]] std::size_t weight_count() const { return weight_count_; }
+  [[nodiscard]] std::size_t bias_count() const { return bias_count_; }
+
+ private:
+  std::size_t weights_offset_ = 0, biases_offset_ = 0, weight_count_ = 0, bias_count_ = 0;
+  bool has_biases_ = true;
+};
+
+/// Links a forward convolution with its gradient and receives the gradients of its parameters: sums
+/// over all images of the batch and all sub-batches. One state serves one batch: the first gradient
+/// encode overwrites, later ones add (spec: convolution 6).
+class CNNConvolutionGradientState : public NNGradientState {
+ public:
+  CNNConvolutionGradientState(const detail::StateOrigin& origin, const CNNConvolution& convolution);
+
+  /// Float32, in the order of the data source's weights.
+  [[nodiscard]] Buffer gradientForWeights() { return buffer(0); }
+  [[nodiscard]] Buffer gradientForBiases() { return buffer(1); }
+  [[nodiscard]] CNNConvolutionWeightsLayout gradientForWeightsLayout() const { return CNNConvolutionWeightsLayout::OHWI; }
+  /// The kernel that made the state; valid while that kernel exists.
+  [[nodiscard]] const CNNConvolution* convolution() const { return convolution_; }
+  [[nodiscard]] std::size_t sourceWidth() const { return forward().sourceWidth; }
+  [[nodiscard]] std::size_t sourceHeight() const { return forward().sourceHeight; }
+  [[nodiscard]] std::string_view class_name() const override { return "CNNConvolutionGradientState"; }
+
+  // For kernels.
+  [[nodiscard]] std::size_t weight_count() const { return weight_count_; }
+  [[nodiscard]] std::size_t bias_count() const { return bias_count_; }
+  struct Accumulator {
+    Buffer weights, biases;
+    bool accumulate = false;  // false: nothing was written yet
+  };
+  [[nodiscard]] Accumulator begin_gradient();
+
+ private:
+  const CNNConvolution* convolution_;
+  std::size_t weight_count_, bias_count_;
+  bool written_ = false;
+};
+using CNNConvolutionGradientStateBatch = StateBatch;
+
+/// z[n][j][i][k] = b[k] + sum over q, p, c of w[k][q][p][c] * source(n, s*j + oy - DH/2 + d*q,
+/// s*i + ox - DW/2 + d*p, g(k)*C/G + c), then the fused neuron: a correlation whose `offset` is the
+/// centre of the first window (spec: convolution 5).
+class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
+ public:
+  /// Throws InvalidArgument where the descriptor is invalid or `load` answers false.
+  CNNConvolution(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
+  /// Deprecated: float weights without a data source, rounded to half precision; not for training.
+  CNNConvolution(const Device& device, const CNNConvolutionDescriptor& convolutionDescriptor, const float* kernelWeights,
+                 const float* biasTerms, CNNConvolutionFlags flags);
+  CNNConvolution(const CNNConvolution&) = default;
+  CNNConvolution& operator=(const CNNConvolution&) = default;
+
+  [[nodiscard]] std::size_t inputFeatureChannels() const;
+  [[nodiscard]] std::size_t outputFeatureChannels() const;
+  [[nodiscard]] std::size_t groups() const;
+  [[nodiscard]] std::size_t subPixelScaleFactor() const { return 1; }
+  /// Filters for each input channel; 0: not depthwise.
+  [[nodiscard]] std::size_t channelMultiplier() const;
+  [[nodiscard]] const NNNeuronDescriptor& fusedNeuronDescriptor() const;
+  [[nodiscard]] CNNNeuronType neuronType() const { return fusedNeuronDescriptor().neuronType(); }
+  [[nodiscard]] float neuronParameterA() const { return fusedNeuronDescriptor().a(); }
+  [[nodiscard]] float neuronParameterB() const { return fusedNeuronDescriptor().b(); }
+  [[nodiscard]] float neuronParameterC() const { return fusedNeuronDescriptor().c(); }
+  [[nodiscard]] const std::shared_ptr<CNNConvolutionDataSource>& dataSource() const { return source_; }
+  /// A hint: products always accumulate in float32. Default Float.
+  [[nodiscard]] NNConvolutionAccumulatorPrecisionOption accumulatorPrecisionOption() const { return accumulator_; }
+  void setAccumulatorPrecisionOption(NNConvolutionAccumulatorPrecisionOption option) { accumulator_ = option; }
+  [[nodiscard]] std::size_t kernelWidth() const override;
+  [[nodiscard]] std::size_t kernelHeight() const override;
+  [[nodiscard]] std::size_t strideInPixelsX() const override;
+  [[nodiscard]] std::size_t strideInPixelsY() const override;
+  [[nodiscard]] std::size_t dilationRateX() const override;
+  [[nodiscard]] std::size_t dilationRateY() const override;
+  [[nodiscard]] bool isResultStateReusedAcrossBatch() const override { return true; }
+
+  /// Reads weights and biases again, at once; work already encoded keeps the old ones.
+  void reloadWeightsAndBiasesFromDataSource();
+  /// Deprecated; the argument is ignored.
+  void reloadWeightsAndBiases(const std::shared_ptr<CNNConvolutionDataSource>&) { reloadWeightsAndBiasesFromDataSource(); }
+  /// Copies from the state in command buffer order; reads the state once. Without biases in the
+  /// state the present ones stay.
+  void reloadWeightsAndBiases(const CommandBuffer& commandBuffer,
+                              const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state);
+  /// A float32 copy of the present parameters; permanent unless a temporary is allowed.
+  [[nodiscard]] std::shared_ptr<CNNConvolutionWeightsAndBiasesState> exportWeightsAndBiases(
+      const CommandBuffer& commandBuffer, bool resultStateCanBeTemporary) const;
+
+  // For graphs: parameters shared by a forward kernel and its gradient.
+  [[nodiscard]] const std::shared_ptr<detail::ConvolutionWeights>& parameters() const { return weights_; }
+
+ protected:
+  void record(detail::UnaryEncoding& encoding) const override;
+  [[nodiscard]] Channels channels(std::size_t available) const override;
+  [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
+                                    const Image& destination) const override;
+  /// Left and top pads for the present properties.
+  [[nodiscard]] virtual Window window() const;
+
+  std::shared_ptr<const detail::ConvolutionShape> shape_;
+
+ private:
+  std::shared_ptr<CNNConvolutionDataSource> source_;
+  std::shared_ptr<detail::ConvolutionWeights> weights_;
+  NNConvolutionAccumulatorPrecisionOption accumulator_ = NNConvolutionAccumulatorPrecisionOption::Float;
+};
+
+/// Gradients of a convolution: of the data into an image, of weights and biases into the state
+/// (spec: convolution 7). The incoming gradient is that of the result before any fused neuron, as
+/// large as the forward clip rectangle. Keeps its own copy of the weights.
+class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGradientData> {
+ public:
+  CNNConvolutionGradient(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
+  CNNConvolutionGradient(const CNNConvolutionGradient&) = default;
+  CNNConvolutionGradient& operator=(const CNNConvolutionGradient&) = default;
+
+  [[nodiscard]] std::string_view class_name() const override { return "CNNConvolutionGradient"; }
+  [[nodiscard]] std::size_t sourceGradientFeatureChannels() const;
+  [[nodiscard]] std::size_t sourceImageFeatureChannels() const;
+  [[nodiscard]] std::size_t groups() const;
+  [[nodiscard]] std::size_t channelMultiplier() const;
+  [[nodiscard]] const std::shared_ptr<CNNConvolutionDataSource>& dataSource() const { return source_; }
+  /// What an encode computes. Default All. Without data the destination is not written; encodes that
+  /// return it return zeros.
+  [[nodiscard]] CNNConvolutionGradientOption gradientOption() const { return option_; }
+  void setGradientOption(CNNConvolutionGradientOption option) { option_ = option; }
+  /// Deprecated: whether an archive holds the weights, else they are reloaded. Default false.
+  [[nodiscard]] bool serializeWeightsAndBiases() const { return serialize_; }
+  void setSerializeWeightsAndBiases(bool serialize) { serialize_ = serialize; }
+  [[nodiscard]] bool isStateModified() const override { return true; }
+
+  void reloadWeightsAndBiasesFromDataSource();
+  void reloadWeightsAndBiases(const CommandBuffer& commandBuffer,
+                              const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state);
+
+  void apply(const ForwardRecord& forward) override;
+  [[nodiscard]] const std::shared_ptr<detail::ConvolutionWeights>& parameters() const { return weights_; }
+  /// Uses another kernel's parameters instead of an own copy (for graphs).
+  void share_parameters(std::shared_ptr<detail::ConvolutionWeights> weights) { weights_ = std::move(weights); }
+
+ protected:
+  void record(detail::BinaryEncoding& encoding) const override;
+  [[nodiscard]] Channels channels(std::size_t primary, std::size_t secondary) const override;
+  void check(const Image& gradient, const Image& source, const Image& destination, const State* state,
+             std::size_t count) const override;
+  [[nodiscard]] bool writes_destination() const override { return computes(1); }
+  /// Windows of the data gradient and of the weight gradient for the present properties.
+  [[nodiscard]] virtual Window data_window() const;
+  [[nodiscard]] virtual Window weights_window() const;
+
+  std::shared_ptr<const detail::ConvolutionShape> shape_;
+
+ private:
+  [[nodiscard]] bool computes(unsigned bit) const { return (static_cast<unsigned>(option_) & bit) != 0; }
+  std::shared_ptr<CNNConvolutionDataSource> source_;
+  std::shared_ptr<detail::ConvolutionWeights> weights_;
+  CNNConvolutionGradientOption option_ = CNNConvolutionGradientOption::All;
+  bool serialize_ = false;
+  mutable detail::StepMemo weights_memo_;
+};
+
+/// A convolution whose window is the whole source and whose result is one pixel; `offset` is ignored.
+/// Out[n][k] = neuron(b[k] + sum of w[k][y][x][c] * I[n][y][x][c]). Default padding: valid only.
+class CNNFullyConnected : public CNNConvolution {
+ public:
+  CNNFullyConnected(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
+  CNNFullyConnected(const Device& device, const CNNConvolutionDescriptor& convolutionDescriptor,
+                    const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags flags);
+  [[nodiscard]] std::string_view class_name() const override { return "CNNFullyConnected"; }
+
+ protected:
+  void check(const Image& source, const Image& destination, std::size_t count) const override;
+  [[nodiscard]] Window window() const override;
+};
+
+class CNNFullyConnectedGradient : public CNNConvolutionGradient {
+ public:
+  CNNFullyConnectedGradient(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
+  [[nodiscard]] std::string_view class_name() const override { return "CNNFullyConnectedGradient"; }
+
+ protected:
+  [[nodiscard]] Window data_window() const override;
+  [[nodiscard]] Window weights_window() const override;
+};
+
+}  // namespace cermet

@@ -1,0 +1,270 @@
+// Arithmetic: destination = clamp((p*x) op (s*y) + bias), operands broadcast along axes where their
+// extent is 1. ArithmeticGradient: the sum over the broadcast axes of p*g*mask [* s*other], then
+// bias and clamp (spec: pointwise 8-11). In place is allowed where nothing is summed. Own code: no
+// library has scales, bias, clamp and mask in one pass. Reductions run in double, one destination
+// pixel at a time in row-major order of the gradient, so they repeat bit for bit.
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "cpu/engine.h"
+
+namespace cermet::cpu {
+namespace {
+
+constexpr std::int64_t channel_block = 64;
+
+/// The limits that were set; one at its default is none, so that infinities and NaN pass.
+struct Clamp {
+  float low, high;
+  bool has_low, has_high;
+
+  Clamp(float minimum, float maximum)
+      : has_low(minimum != std::numeric_limits<float>::lowest()),
+        has_high(maximum != std::numeric_limits<float>::max()) {
+    low = has_low ? minimum : -std::numeric_limits<float>::infinity();
+    high = has_high ? maximum : std::numeric_limits<float>::infinity();
+  }
+  [[nodiscard]] float operator()(float value) const {
+    const float above = value < low ? low : value;
+    return above > high ? high : above;
+  }
+  /// The value passed unchanged and its gradient passes too.
+  [[nodiscard]] std::uint8_t passes(float value) const {
+    const bool above = !has_low | (value > low), below = !has_high | (value < high);
+    return static_cast<std::uint8_t>(above & below);
+  }
+};
+
+/// A tensor read at the positions of a larger one: stride 0 along the axes of extent 1.
+struct Broadcast {
+  std::int64_t n, h, w, c;
+
+  Broadcast(const TensorDesc& desc, const TensorDesc& larger)
+      : n(desc.n < larger.n ? 0 : desc.stride_n),
+        h(desc.h < larger.h ? 0 : desc.stride_h),
+        w(desc.w < larger.w ? 0 : desc.stride_w),
+        c(desc.c < larger.c ? 0 : 1) {}
+  [[nodiscard]] std::int64_t at(std::int64_t image, std::int64_t y, std::int64_t x) const {
+    return image * n + y * h + x * w;
+  }
+  /// A row of `larger` may be taken as one run: adjacent pixels, or one value for all.
+  [[nodiscard]] bool is_row(const TensorDesc& larger) const {
+    return larger.w == 1 || (c == 1 ? w == larger.c : w == 0);
+  }
+};
+
+/// Adjacent destination values and their operands, which step by 0 or 1.
+struct Run {
+  const float *x, *y;
+  std::int64_t x_step, y_step;
+  float* z;
+  std::uint8_t* mask;  // may be null
+  std::int64_t count;
+};
+
+template <ArithmeticKind kind>
+float combine(float x, float y, const Arithmetic& op) {
+  const float p = op.primaryScale, s = op.secondaryScale;
+  if constexpr (kind == ArithmeticKind::add) return std::fma(p, x, s * y) + op.bias;
+  if constexpr (kind == ArithmeticKind::subtract) return std::fma(p, x, -(s * y)) + op.bias;
+  if constexpr (kind == ArithmeticKind::multiply) return std::fma(p * x, s * y, op.bias);
+  if constexpr (kind == ArithmeticKind::divide) return (p * x) / (s * y) + op.bias;
+}
+
+/// `x_moves`, `y_moves`: known steps, so that the loop vectorises.
+template <ArithmeticKind kind, bool x_moves, bool y_moves>
+void combine_values(const Run& run, const Arithmetic& given, const Clamp& given_clamp) {
+  const Arithmetic op = given;  // copies: stores cannot change them
+  const Clamp clamp = given_clamp;
+  const float x0 = run.x[0], y0 = run.y[0];
+  if (run.mask != nullptr) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < run.count; ++i) {
+      run.mask[i] =
+          clamp.passes(combine<kind>(x_moves ? run.x[i] : x0, y_moves ? run.y[i] : y0, op));
+    }
+  }
+#pragma omp simd
+  for (std::int64_t i = 0; i < run.count; ++i) {
+    run.z[i] = clamp(combine<kind>(x_moves ? run.x[i] : x0, y_moves ? run.y[i] : y0, op));
+  }
+}
+
+template <ArithmeticKind kind>
+void combine_run(const Run& run, const Arithmetic& op, const Clamp& clamp) {
+  if (run.x_step != 0 && run.y_step != 0) return combine_values<kind, true, true>(run, op, clamp);
+  if (run.x_step != 0) return combine_values<kind, true, false>(run, op, clamp);
+  if (run.y_step != 0) return combine_values<kind, false, true>(run, op, clamp);
+  combine_values<kind, false, false>(run, op, clamp);
+}
+
+using CombineRun = void (*)(const Run&, const Arithmetic&, const Clamp&);
+CombineRun combine_of(ArithmeticKind kind) {
+  switch (kind) {
+    case ArithmeticKind::add:
+      return &combine_run<ArithmeticKind::add>;
+    case ArithmeticKind::subtract:
+      return &combine_run<ArithmeticKind::subtract>;
+    case ArithmeticKind::multiply:
+      return &combine_run<ArithmeticKind::multiply>;
+    case ArithmeticKind::divide:
+      break;
+  }
+  return &combine_run<ArithmeticKind::divide>;
+}
+
+}  // namespace
+
+StepPtr prepare(const Arithmetic& op, Descs descs, Engine& engine) {
+  const TensorDesc destination = descs[Arithmetic::destination], mask = descs[Arithmetic::mask];
+  const Broadcast x(descs[Arithmetic::primary], destination);
+  const Broadcast y(descs[Arithmetic::secondary], destination);
+  const CombineRun combine = combine_of(op.kind);
+  const bool rows = x.is_row(destination) && y.is_row(destination) &&
+                    Broadcast(destination, destination).is_row(destination) &&
+                    (!mask.present() || Broadcast(mask, destination).is_row(destination));
+  const int threads = threads_for(destination.count(), engine);
+  return make_step(descs, rows ? "rows" : "pixels", [=](const Args& args) {
+    const Clamp clamp(op.minimumValue, op.maximumValue);
+    const auto* first = args.at<const float>(Arithmetic::primary);
+    const auto* second = args.at<const float>(Arithmetic::secondary);
+    float* to = args.at(Arithmetic::destination);
+    auto* passed = args.at<std::uint8_t>(Arithmetic::mask);
+    const std::int64_t h = destination.h, columns = rows ? 1 : destination.w;
+    const std::int64_t count = rows ? std::int64_t{destination.w} * destination.c : destination.c;
+    parallel(threads, destination.n * h, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const std::int64_t n = row / h, j = row % h;
+        for (std::int64_t i = 0; i < columns; ++i) {
+          combine({first + x.at(n, j, i), second + y.at(n, j, i), x.c, y.c,
+                   pixel(to, destination, n, j, i),
+                   mask.present() ? pixel(passed, mask, n, j, i) : nullptr, count},
+                  op, clamp);
+        }
+      }
+    });
+  });
+}
+
+namespace {
+
+/// One pixel's terms of the gradient at channels from `c` on.
+struct Terms {
+  const float *g, *other;    // `other` null: it takes no part
+  const std::uint8_t* mask;  // may be null
+  std::int64_t other_step;
+  float p, s;
+
+  /// p*g*mask [* s*other]; where the mask is 0 the term is exactly 0.
+  [[nodiscard]] double operator()(std::int64_t c) const {
+    double term = double{p} * double{g[c]};
+    if (other != nullptr) term *= double{s} * double{other[c * other_step]};
+    return mask == nullptr || mask[c] != 0 ? term : 0.0;
+  }
+};
+
+/// Everything about the gradient but addresses.
+struct Reduction {
+  TensorDesc gradient, mask, destination;
+  Broadcast other, target;
+  ArithmeticGradient op;
+  bool multiplies;
+
+  explicit Reduction(const ArithmeticGradient& given, Descs descs)
+      : gradient(descs[ArithmeticGradient::gradient]),
+        mask(descs[ArithmeticGradient::mask]),
+        destination(descs[ArithmeticGradient::destination]),
+        other(descs[ArithmeticGradient::other], gradient),
+        target(destination, gradient),
+        op(given),
+        multiplies(given.kind == ArithmeticKind::multiply) {}
+
+  [[nodiscard]] Terms terms(const Args& args, std::int64_t n, std::int64_t y,
+                            std::int64_t x) const {
+    const auto* v = args.at<const float>(ArithmeticGradient::other);
+    const auto* m = args.at<const std::uint8_t>(ArithmeticGradient::mask);
+    return {pixel(args.at<const float>(ArithmeticGradient::gradient), gradient, n, y, x),
+            multiplies ? v + other.at(n, y, x) : nullptr,
+            mask.present() ? pixel(m, mask, n, y, x) : nullptr,
+            other.c,
+            op.primaryScale,
+            op.secondaryScale};
+  }
+  /// visit(n, y, x) for the gradient's pixels that fall on this destination pixel.
+  template <class Visit>
+  void for_each_source(std::int64_t n, std::int64_t y, std::int64_t x, Visit&& visit) const {
+    const auto range = [](std::int64_t at, std::int32_t extent, std::int32_t larger) {
+      return extent < larger ? std::array<std::int64_t, 2>{0, larger}
+                             : std::array<std::int64_t, 2>{at, at + 1};
+    };
+    const auto images = range(n, destination.n, gradient.n);
+    const auto lines = range(y, destination.h, gradient.h);
+    const auto columns = range(x, destination.w, gradient.w);
+    for (std::int64_t a = images[0]; a < images[1]; ++a) {
+      for (std::int64_t b = lines[0]; b < lines[1]; ++b) {
+        for (std::int64_t c = columns[0]; c < columns[1]; ++c) visit(a, b, c);
+      }
+    }
+  }
+  void store(float* out, double sum) const {
+    const Clamp clamp(op.minimumValue, op.maximumValue);
+    *out = clamp(static_cast<float>(sum + double{op.bias}));
+  }
+};
+
+/// One destination pixel from channel `c` on, the channels kept apart.
+void reduce_channels(const Reduction& r, const Args& args, const std::array<std::int64_t, 3>& at,
+                     std::int64_t c, float* out) {
+  alignas(64) std::array<double, channel_block> sums;
+  const std::int64_t count = std::min(channel_block, r.destination.c - c);
+  std::fill_n(sums.data(), count, 0.0);
+  r.for_each_source(at[0], at[1], at[2], [&](std::int64_t n, std::int64_t y, std::int64_t x) {
+    const Terms terms = r.terms(args, n, y, x);
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) sums[static_cast<std::size_t>(i)] += terms(c + i);
+  });
+  for (std::int64_t i = 0; i < count; ++i) r.store(out + c + i, sums[static_cast<std::size_t>(i)]);
+}
+
+/// One destination pixel that sums the channels too.
+void reduce_all(const Reduction& r, const Args& args, const std::array<std::int64_t, 3>& at,
+                float* out) {
+  double sum = 0;
+  r.for_each_source(at[0], at[1], at[2], [&](std::int64_t n, std::int64_t y, std::int64_t x) {
+    const Terms terms = r.terms(args, n, y, x);
+    double part = 0;
+#pragma omp simd reduction(+ : part)
+    for (std::int64_t c = 0; c < r.gradient.c; ++c) part += terms(c);
+    sum += part;
+  });
+  r.store(out, sum);
+}
+
+}  // namespace
+
+StepPtr prepare(const ArithmeticGradient& op, Descs descs, Engine& engine) {
+  const Reduction reduction(op, descs);
+  const TensorDesc destination = reduction.destination;
+  const bool all = destination.c < reduction.gradient.c;
+  const int threads = threads_for(reduction.gradient.count(), engine, 8192);
+  return make_step(descs, all ? "channel sums" : "pixels", [=](const Args& args) {
+    float* to = args.at(ArithmeticGradient::destination);
+    const std::int64_t h = destination.h, w = destination.w;
+    const std::int64_t blocks = (destination.c + channel_block - 1) / channel_block;
+    parallel(threads, destination.pixels() * blocks, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t part = begin; part < end; ++part) {
+        const std::int64_t at = part / blocks, n = at / (h * w), y = at / w % h, x = at % w;
+        float* out = pixel(to, destination, n, y, x);
+        if (all) {
+          reduce_all(reduction, args, {n, y, x}, out);
+        } else {
+          reduce_channels(reduction, args, {n, y, x}, part % blocks * channel_block, out);
+        }
+      }
+    });
+  });
+}
+
+}  // namespace cermet::cpu

@@ -1,0 +1,354 @@
+// Convolution and its gradients: oneDNN where it can do the geometry with a real implementation, our
+// own loops (convolution_general.cpp) elsewhere. Stages are put together as data flows: inputs are
+// framed and reordered first, outputs are reordered, folded and activated last.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "cpu/convolution_general.h"
+#include "cpu/engine.h"
+#include "cpu/onednn.h"
+#include "cpu/sequence.h"
+
+namespace cermet::cpu {
+namespace {
+
+using Index = std::int64_t;
+using onednn::Desc;
+
+constexpr Index products_per_thread = 1 << 18;  // about ten microseconds
+constexpr int same_groups = 1;
+
+std::size_t float_bytes(Index count) { return static_cast<std::size_t>(count) * sizeof(float); }
+
+TensorDesc dense_like(const TensorDesc& desc) { return dense_desc(desc.n, desc.h, desc.w, desc.c); }
+
+/// A tensor on its way through the stages; `groups` says how oneDNN sees weights.
+struct Tensor {
+  TensorDesc desc;
+  Place place;
+  int groups = same_groups;
+
+  [[nodiscard]] Desc onednn() const { return onednn::weights_desc_of(desc, groups); }
+};
+
+/// Collects the stages of a step and resolves its slots.
+class Plan {
+ public:
+  Plan(Descs descs, Engine& engine) : engine_(engine), slots_(descs.begin(), descs.end()) {
+    for (const TensorDesc& desc : slots_) bytes_.push_back(float_bytes(desc.count()));
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      if (slots_[i].layout > any) bytes_[i] = onednn::interned(slots_[i].layout).get_size();
+    }
+  }
+
+  [[nodiscard]] Tensor tensor(std::size_t slot, int groups = same_groups) const {
+    const Place place = slots_[slot].present() ? Place::slot(slot) : Place{};
+    return {slots_[slot], place, groups};
+  }
+  [[nodiscard]] Tensor scratch(const TensorDesc& like, int groups = same_groups) {
+    return {dense_like(like), sequence_.reserve(float_bytes(like.count())), groups};
+  }
+
+  void add(StepPtr step, std::vector<Place> places) {
+    sequence_.add(std::move(step), std::move(places));
+  }
+  /// Runs after everything added or asked to run after before.
+  void add_last(StepPtr step, std::vector<Place> places) {
+    last_.emplace_back(std::move(step), std::move(places));
+  }
+
+  /// Where the step finds the tensor in the layout that it wants.
+  [[nodiscard]] Place input(const Tensor& tensor, const Desc& wanted) {
+    if (tensor.desc.layout == any) return resolve(tensor, wanted);
+    if (tensor.onednn() == wanted) return tensor.place;
+    const Place place = sequence_.reserve(wanted.get_size());
+    sequence_.add(reorder(tensor.onednn(), wanted, tensor.desc), {tensor.place, place});
+    return place;
+  }
+  [[nodiscard]] Place output(const Tensor& tensor, const Desc& wanted) {
+    if (tensor.desc.layout == any) return resolve(tensor, wanted);
+    if (tensor.onednn() == wanted) return tensor.place;
+    const Place place = sequence_.reserve(wanted.get_size());
+    add_last(reorder(wanted, tensor.onednn(), tensor.desc), {place, tensor.place});
+    return place;
+  }
+  [[nodiscard]] Tensor plain_input(Tensor tensor) {
+    if (tensor.desc.layout == plain) return tensor;
+    const Tensor wanted{dense_like(tensor.desc), {}, tensor.groups};
+    return {wanted.desc, input(tensor, wanted.onednn()), tensor.groups};
+  }
+  [[nodiscard]] Tensor plain_output(Tensor tensor) {
+    if (tensor.desc.layout == plain) return tensor;
+    const Tensor wanted{dense_like(tensor.desc), {}, tensor.groups};
+    return {wanted.desc, output(tensor, wanted.onednn()), tensor.groups};
+  }
+
+  [[nodiscard]] StepPtr finish() {
+    for (auto stage = last_.rbegin(); stage != last_.rend(); ++stage) {
+      sequence_.add(std::move(stage->first), std::move(stage->second));
+    }
+    return std::move(sequence_).finish(std::move(slots_), std::move(bytes_));
+  }
+  [[nodiscard]] Engine& engine() const { return engine_; }
+
+ private:
+  Place resolve(const Tensor& tensor, const Desc& wanted) {
+    Tensor resolved{dense_like(tensor.desc), tensor.place, tensor.groups};
+    if (!(resolved.onednn() == wanted)) resolved.desc.layout = onednn::intern(wanted);
+    slots_[tensor.place.at] = resolved.desc;
+    bytes_[tensor.place.at] = wanted.get_size();
+    return tensor.place;
+  }
+  [[nodiscard]] StepPtr reorder(const Desc& from, const Desc& to, const TensorDesc& desc) const {
+    const onednn::ThreadScope threads(threads_for(desc.count(), engine_));
+    auto made = onednn::reorder(from, to);
+    if (!made) throw std::logic_error("oneDNN has no reorder for " + describe(desc));
+    return onednn::make_step(std::move(*made), {desc, desc});
+  }
+
+  Engine& engine_;
+  Sequence sequence_;
+  std::vector<std::pair<StepPtr, std::vector<Place>>> last_;
+  std::vector<TensorDesc> slots_;
+  std::vector<std::size_t> bytes_;
+};
+
+// ---- geometry -------------------------------------------------------------------------------------
+
+/// One axis of a convolution.
+struct Axis {
+  Index source, destination, kernel, stride, pad, dilation;
+
+  [[nodiscard]] Index reach() const { return (kernel - 1) * dilation + 1; }
+  /// Pixels from the first to the last that some window reads.
+  [[nodiscard]] Index read() const { return stride * (destination - 1) + reach(); }
+  /// Pixels read beyond the source; negative: source pixels after the last window.
+  [[nodiscard]] Index after() const { return read() - pad - source; }
+  [[nodiscard]] bool reads_outside() const { return pad > 0 || after() > 0; }
+  /// What every oneDNN implementation can do.
+  [[nodiscard]] bool is_usual() const {
+    return pad >= 0 && pad < reach() && after() < reach() && after() > -stride;
+  }
+};
+
+struct Geometry {
+  Axis y, x;
+
+  Geometry(const Window& w, const TensorDesc& source, const TensorDesc& destination)
+      : y{source.h, destination.h, w.kernelHeight, w.strideY, w.padTop, w.dilationY},
+        x{source.w, destination.w, w.kernelWidth, w.strideX, w.padLeft, w.dilationX} {}
+
+  /// oneDNN reads zeros outside and knows no clamping.
+  [[nodiscard]] bool suits_onednn(const Window& window) const {
+    const bool clamps = window.clampEdges != 0 && (y.reads_outside() || x.reads_outside());
+    return y.is_usual() && x.is_usual() && !clamps;
+  }
+  /// What our own loops need: all windows inside.
+  [[nodiscard]] bool is_inside() const {
+    return y.pad == 0 && x.pad == 0 && y.after() <= 0 && x.after() <= 0;
+  }
+  [[nodiscard]] bool is_exact() const { return is_inside() && y.after() == 0 && x.after() == 0; }
+
+  [[nodiscard]] onednn::ConvolutionShape shape() const {
+    return {.strides = {y.stride, x.stride},
+            .dilations = {y.dilation, x.dilation},
+            .pads_before = {y.pad, x.pad},
+            .pads_after = {std::max<Index>(0, y.after()), std::max<Index>(0, x.after())}};
+  }
+};
+
+/// The source cut or extended to exactly what the windows read.
+TensorDesc frame_of(const Geometry& geometry, const TensorDesc& source) {
+  return dense_desc(source.n, static_cast<std::int32_t>(geometry.y.read()),
+                    static_cast<std::int32_t>(geometry.x.read()), source.c);
+}
+general::Placement placement_of(const Window& window) {
+  return {-window.padTop, -window.padLeft, window.clampEdges != 0};
+}
+Window inside_frame(Window window) {
+  window.padTop = window.padLeft = window.clampEdges = 0;
+  return window;
+}
+
+Tensor framed_input(Plan& plan, const Window& window, const TensorDesc& frame, Tensor source) {
+  source = plan.plain_input(source);
+  const Tensor result = plan.scratch(frame);
+  plan.add(general::gather_window(source.desc, frame, placement_of(window), plan.engine()),
+           {source.place, result.place});
+  return result;
+}
+Tensor framed_output(Plan& plan, const Window& window, const TensorDesc& frame, Tensor result) {
+  result = plan.plain_output(result);
+  const Tensor framed = plan.scratch(frame);
+  plan.add_last(general::fold_window(frame, result.desc, placement_of(window), plan.engine()),
+                {framed.place, result.place});
+  return framed;
+}
+
+/// Fully connected: one window that is the whole source, so that weights and sources are matrices.
+bool is_product(const Convolution& op, const TensorDesc& source, const TensorDesc& destination) {
+  const Geometry at(op.window, source, destination);
+  return op.groups == 1 && destination.h == 1 && destination.w == 1 && at.is_exact() &&
+         (op.window.dilationX == 1 || op.window.kernelWidth == 1) &&
+         (op.window.dilationY == 1 || op.window.kernelHeight == 1) &&
+         (source.layout != plain || source.dense() || (source.h == 1 && source.w == 1) ||
+          (source.stride_w == source.c && source.stride_h == Index{source.w} * source.c));
+}
+
+/// With few products to an output, reading one-channel pixels for eight output channels at once
+/// beats oneDNN, which has only reference code for some of these.
+bool prefers_own(const Convolution& op, const TensorDesc& source) {
+  const Index channels = source.c / op.groups;
+  return op.groups == 1 && channels < 8 &&
+         channels * op.window.kernelHeight * op.window.kernelWidth <= 64;
+}
+
+// ---- small steps ----------------------------------------------------------------------------------
+
+float evaluate(const Activation& f, float x, float slope) {
+  switch (f.type) {
+    case CNNNeuronType::ReLU: return x >= 0 ? x : f.a * x;
+    case CNNNeuronType::Linear: return f.a * x + f.b;
+    case CNNNeuronType::Sigmoid: {
+      const float e = std::exp(-std::abs(x));
+      return (x >= 0 ? 1.0f : e) / (1.0f + e);
+    }
+    case CNNNeuronType::HardSigmoid: return std::clamp(f.a * x + f.b, 0.0f, 1.0f);
+    case CNNNeuronType::TanH: return f.a * std::tanh(f.b * x);
+    case CNNNeuronType::Absolute: return std::abs(x);
+    case CNNNeuronType::SoftPlus: {
+      const float y = f.b * x;
+      return f.a * (std::max(y, 0.0f) + std::log1p(std::exp(-std::abs(y))));
+    }
+    case CNNNeuronType::SoftSign: return x / (1.0f + std::abs(x));
+    case CNNNeuronType::ELU: return x >= 0 ? x : f.a * std::expm1(x);
+    case CNNNeuronType::PReLU: return x >= 0 ? x : slope * x;
+    case CNNNeuronType::ReLUN: {
+      const float y = x >= 0 ? x : f.a * x;
+      return y > f.b ? f.b : y;
+    }
+    case CNNNeuronType::Power: return std::pow(f.a * x + f.b, f.c);
+    case CNNNeuronType::Exponential:
+      return f.c == -1.0f ? std::exp(f.a * x + f.b) : std::pow(f.c, f.a * x + f.b);
+    case CNNNeuronType::Logarithm:
+      return std::log(f.a * x + f.b) / (f.c == -1.0f ? 1.0f : std::log(f.c));
+    case CNNNeuronType::GeLU: return 0.5f * x * (1.0f + std::erf(x * std::numbers::sqrt2_v<float> / 2));
+    case CNNNeuronType::None:
+    case CNNNeuronType::Count: break;
+  }
+  return x;
+}
+
+/// In place. Slots: destination, slopes or null.
+StepPtr activate(const Activation& activation, const TensorDesc& desc, const Engine& engine) {
+  const TensorDesc slots[] = {desc, flat_desc(desc.c)};
+  const int threads = threads_for(desc.count(), engine);
+  return make_step(slots, "own activation", [activation, desc, threads](const Args& args) {
+    const float* slopes = args.at(1);
+    parallel(threads, desc.pixels(), [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) {
+        const Index row = i / desc.w;
+        float* values = pixel(args.at(0), desc, row / desc.h, row % desc.h, i % desc.w);
+        for (Index c = 0; c < desc.c; ++c) {
+          values[c] = evaluate(activation, values[c], slopes == nullptr ? 0.0f : slopes[c]);
+        }
+      }
+    });
+  });
+}
+
+/// Dense tensors. Slots: from, to.
+StepPtr add_to(Index count, const Engine& engine) {
+  const TensorDesc slots[] = {flat_desc(count), flat_desc(count)};
+  const int threads = threads_for(count, engine);
+  return make_step(slots, "own sum", [count, threads](const Args& args) {
+    parallel(threads, count, [&](Index begin, Index end) {
+      const float* from = args.at(0);
+      float* to = args.at(1);
+      for (Index i = begin; i < end; ++i) to[i] += from[i];
+    });
+  });
+}
+
+/// biases[k] (+)= sum of row[k]. Slots: rows, biases.
+StepPtr sum_rows(const TensorDesc& rows, bool accumulate) {
+  const TensorDesc slots[] = {rows, flat_desc(rows.c)};
+  return make_step(slots, "own row sum", [rows, accumulate](const Args& args) {
+    float* sums = args.at(1);
+    if (!accumulate) std::fill_n(sums, rows.c, 0.0f);
+    for (Index n = 0; n < rows.n; ++n) {
+      const float* row = args.at(0) + n * rows.stride_n;
+      for (Index k = 0; k < rows.c; ++k) sums[k] += row[k];
+    }
+  });
+}
+
+// ---- oneDNN ---------------------------------------------------------------------------------------
+
+/// ReLU ends a primitive; other neurons take a pass of their own.
+bool is_fused(const Activation& activation) {
+  return activation.type == CNNNeuronType::None || activation.type == CNNNeuronType::ReLU;
+}
+std::optional<float> relu_slope(const Activation& activation) {
+  if (activation.type != CNNNeuronType::ReLU) return std::nullopt;
+  return activation.a;
+}
+
+int threads_of(const Convolution& op, const TensorDesc& source, const TensorDesc& destination,
+               const Engine& engine) {
+  const Index terms = Index{op.window.kernelHeight} * op.window.kernelWidth * source.c / op.groups;
+  return threads_for(destination.count() * terms, engine, products_per_thread);
+}
+
+/// The first real implementation: with the tensors as they come, else with layouts of its choice.
+template <class Make>
+std::optional<onednn::Primitive> choose(const onednn::ConvolutionDescs& given, Make&& make) {
+  auto made = make(given);
+  if (made && !made->is_reference()) return made;
+  made = make({onednn::any_like(given.source), given.weights, given.biases,
+               onednn::any_like(given.destination)});
+  if (made && !made->is_reference()) return made;
+  return std::nullopt;
+}
+
+Desc biases_desc(const TensorDesc& biases) {
+  return biases.present() ? onednn::vector_desc(biases.count()) : Desc();
+}
+
+TensorDesc weights_of(const Convolution& op, const TensorDesc& source, const TensorDesc& destination) {
+  return dense_desc(destination.c, op.window.kernelHeight, op.window.kernelWidth,
+                    source.c / op.groups);
+}
+Desc any_weights(const Tensor& weights) {
+  Tensor open = weights;
+  open.desc.layout = any;
+  return open.onednn();
+}
+
+/// The source as a matrix of one row for each image, and the weights as one row for each result.
+struct Matrices {
+  Desc source, source_columns, weights, weights_columns, result, result_columns;
+
+  Matrices(const TensorDesc& from, const TensorDesc& to) {
+    const Index n = from.n, width = Index{from.h} * from.w * from.c, k = to.c;
+    source = onednn::matrix_desc({n, width}, {from.stride_n, 1});
+    weights = onednn::matrix_desc({k, width}, {width, 1});
+    weights_columns = onednn::matrix_desc({width, k}, {1, width});
+    result = onednn::matrix_desc({n, k}, {to.stride_n, 1});
+    result_columns = onednn::matrix_desc({k, n}, {1, to.stride_n});
+  }
+};
+
+void add_product(Plan& plan, const onednn::MatrixProduct& product, std::vector<Place> places) {
+  auto made = onednn::matrix_product(product);
+  if (!made) throw std::logic_error("oneDNN has no product of these matrices");
+  plan.add(onednn::make_step(std::move(*made), {}), std::move(places));
+}
+
+}  // namespace
