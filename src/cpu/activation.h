@@ -70,12 +70,6 @@ struct ReducedExponent {
   return std::copysign(e / (2.0F + e), x);
 }
 
-/// a*x + b with the product rounded before the sum: a fused one misses the closed ends of
-/// HardSigmoid (0.2f * -2.5 + 0.5 must be 0). The product is exact in double.
-[[nodiscard]] inline float line_in_two_steps(const Activation& f, float x) {
-  return static_cast<float>(double{f.a} * x) + f.b;
-}
-
 /// f(x). `slope`: PReLU's of the channel, unused otherwise.
 template <CNNNeuronType type>
 [[nodiscard]] inline float evaluate(const Activation& f, float x, [[maybe_unused]] float slope) {
@@ -84,7 +78,7 @@ template <CNNNeuronType type>
   if constexpr (type == Linear) return f.a * x + f.b;
   if constexpr (type == Sigmoid) return sigmoid(x);
   if constexpr (type == HardSigmoid) {
-    const float line = line_in_two_steps(f, x);
+    const float line = f.a * x + f.b;
     return line < 0.0F ? 0.0F : (line > 1.0F ? 1.0F : line);
   }
   if constexpr (type == TanH) return f.a * hyperbolic_tangent(f.b * x);
@@ -121,8 +115,9 @@ template <CNNNeuronType type>
   if constexpr (type == Linear) return f.a;
   if constexpr (type == Sigmoid) return sigmoid_derivative(x);
   if constexpr (type == HardSigmoid) {
-    const float line = line_in_two_steps(f, x);
-    return line >= 0.0F && line <= 1.0F ? f.a : 0.0F;
+    const float product =
+        f.a * x;  // no sum to fuse with: 0.2f * -2.5 is -0.5 and counts as the end
+    return product >= -f.b && product <= 1.0F - f.b ? f.a : 0.0F;
   }
   if constexpr (type == TanH) return 4.0F * f.a * f.b * sigmoid_derivative(2.0F * (f.b * x));
   if constexpr (type == Absolute) return x > 0.0F ? 1.0F : (x < 0.0F ? -1.0F : 0.0F);

@@ -242,6 +242,47 @@ void reduce_all(const Reduction& r, const Args& args, const std::array<std::int6
   r.store(out, sum);
 }
 
+/// Nothing is summed: adjacent values one by one, in float.
+template <bool has_other, bool has_mask>
+void scale_values(const Terms& given, const ArithmeticGradient& op, float* out,
+                  std::int64_t count) {
+  const Terms terms = given;  // copies: stores cannot change them
+  const Clamp clamp(op.minimumValue, op.maximumValue);
+  const float bias = op.bias;
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) {
+    float value = terms.p * terms.g[i];
+    if constexpr (has_other) value *= terms.s * terms.other[i * terms.other_step];
+    if constexpr (has_mask) value = terms.mask[i] != 0 ? value : 0.0F;
+    out[i] = clamp(value + bias);
+  }
+}
+
+StepPtr without_sums(const Reduction& r, Descs descs, int threads) {
+  const Broadcast own(r.destination, r.destination), gradient(r.gradient, r.destination);
+  const Broadcast mask(r.mask.present() ? r.mask : r.destination, r.destination);
+  const bool rows = own.is_row(r.destination) && gradient.is_row(r.destination) &&
+                    mask.is_row(r.destination) && (!r.multiplies || r.other.is_row(r.destination));
+  const bool masked = r.mask.present();
+  const auto scale = r.multiplies
+                         ? (masked ? &scale_values<true, true> : &scale_values<true, false>)
+                         : (masked ? &scale_values<false, true> : &scale_values<false, false>);
+  return make_step(descs, rows ? "rows" : "pixels", [=](const Args& args) {
+    float* to = args.at(ArithmeticGradient::destination);
+    const std::int64_t h = r.destination.h, columns = rows ? 1 : r.destination.w;
+    const std::int64_t count =
+        rows ? std::int64_t{r.destination.w} * r.destination.c : r.destination.c;
+    parallel(threads, r.destination.n * h, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        for (std::int64_t x = 0; x < columns; ++x) {
+          scale(r.terms(args, row / h, row % h, x), r.op,
+                pixel(to, r.destination, row / h, row % h, x), count);
+        }
+      }
+    });
+  });
+}
+
 }  // namespace
 
 StepPtr prepare(const ArithmeticGradient& op, Descs descs, Engine& engine) {
@@ -249,6 +290,9 @@ StepPtr prepare(const ArithmeticGradient& op, Descs descs, Engine& engine) {
   const TensorDesc destination = reduction.destination;
   const bool all = destination.c < reduction.gradient.c;
   const int threads = threads_for(reduction.gradient.count(), engine, 8192);
+  if (destination.count() == reduction.gradient.count()) {
+    return without_sums(reduction, descs, threads);
+  }
   return make_step(descs, all ? "channel sums" : "pixels", [=](const Args& args) {
     float* to = args.at(ArithmeticGradient::destination);
     const std::int64_t h = destination.h, w = destination.w;

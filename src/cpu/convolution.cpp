@@ -321,10 +321,6 @@ Desc biases_desc(const TensorDesc& biases) {
   return biases.present() ? onednn::vector_desc(biases.count()) : Desc();
 }
 
-TensorDesc weights_of(const Convolution& op, const TensorDesc& source, const TensorDesc& destination) {
-  return dense_desc(destination.c, op.window.kernelHeight, op.window.kernelWidth,
-                    source.c / op.groups);
-}
 Desc any_weights(const Tensor& weights) {
   Tensor open = weights;
   open.desc.layout = any;
@@ -352,3 +348,174 @@ void add_product(Plan& plan, const onednn::MatrixProduct& product, std::vector<P
 }
 
 }  // namespace
+
+StepPtr prepare(const Convolution& op, Descs descs, Engine& engine) {
+  Plan plan(descs, engine);
+  Convolution core = op;
+  Tensor source = plan.tensor(Convolution::source);
+  const Tensor weights = plan.tensor(Convolution::weights, op.groups);
+  const Tensor biases = plan.tensor(Convolution::biases);
+  Tensor result = plan.tensor(Convolution::destination);
+  if (!is_fused(op.activation)) {
+    result = plan.plain_output(result);
+    plan.add_last(activate(op.activation, result.desc, engine),
+                  {result.place, plan.tensor(Convolution::slopes).place});
+    core.activation = {};
+  }
+  const onednn::ThreadScope threads(threads_of(op, source.desc, result.desc, engine));
+
+  if (is_product(op, source.desc, result.desc)) {
+    source = plan.plain_input(source);
+    const Place rows = plan.plain_input(weights).place;
+    result = plan.plain_output(result);
+    const Matrices m(source.desc, result.desc);
+    const Desc bias = biases.desc.present()
+                          ? onednn::matrix_desc({1, result.desc.c}, {result.desc.c, 1})
+                          : Desc();
+    add_product(plan, {m.source, m.weights_columns, bias, m.result, relu_slope(core.activation)},
+                {source.place, rows, biases.place, result.place});
+    return plan.finish();
+  }
+
+  const Geometry geometry(op.window, source.desc, result.desc);
+  const TensorDesc frame = frame_of(geometry, source.desc);
+  const bool framed = !geometry.suits_onednn(op.window);
+  Convolution inside = core;
+  inside.window = inside_frame(op.window);
+  if (!prefers_own(op, source.desc)) {
+    const TensorDesc& read = framed ? frame : source.desc;
+    const Geometry at(framed ? inside.window : op.window, read, result.desc);
+    const auto made = choose({onednn::desc_of(read), any_weights(weights),
+                              biases_desc(biases.desc), result.onednn()},
+                             [&](const onednn::ConvolutionDescs& wanted) {
+                               return onednn::convolution(wanted, at.shape(),
+                                                          relu_slope(core.activation));
+                             });
+    if (made) {
+      if (framed) source = framed_input(plan, op.window, frame, source);
+      const auto& wanted = made->arguments;
+      const Place from = plan.input(source, wanted[Convolution::source].desc);
+      const Place packed = plan.input(weights, wanted[Convolution::weights].desc);
+      const Place to = plan.output(result, wanted[Convolution::destination].desc);
+      plan.add(onednn::make_step(*made, {}), {from, packed, biases.place, Place{}, to});
+      return plan.finish();
+    }
+  }
+  source = geometry.is_inside() ? plan.plain_input(source)
+                                : framed_input(plan, op.window, frame, source);
+  const Place master = plan.plain_input(weights).place;
+  result = plan.plain_output(result);
+  plan.add(general::forward(inside, source.desc, result.desc, engine),
+           {source.place, master, biases.place, Place{}, result.place});
+  return plan.finish();
+}
+
+StepPtr prepare(const ConvolutionGradientData& op, Descs descs, Engine& engine) {
+  using Slot = ConvolutionGradientData::Slot;
+  Plan plan(descs, engine);
+  const Convolution& forward = op.forward;
+  Tensor gradient = plan.tensor(Slot::gradient);
+  const Tensor weights = plan.tensor(Slot::weights, forward.groups);
+  Tensor result = plan.tensor(Slot::destination);
+  const onednn::ThreadScope threads(threads_of(forward, result.desc, gradient.desc, engine));
+
+  if (is_product(forward, result.desc, gradient.desc)) {
+    gradient = plan.plain_input(gradient);
+    const Place rows = plan.plain_input(weights).place;
+    result = plan.plain_output(result);
+    const Matrices m(result.desc, gradient.desc);
+    add_product(plan, {m.result, m.weights, Desc(), m.source},
+                {gradient.place, rows, Place{}, result.place});
+    return plan.finish();
+  }
+
+  const Geometry geometry(forward.window, result.desc, gradient.desc);
+  const TensorDesc frame = frame_of(geometry, result.desc);
+  const bool framed = !geometry.suits_onednn(forward.window);
+  Convolution inside = forward;
+  inside.window = inside_frame(forward.window);
+  const TensorDesc& written = framed ? frame : result.desc;
+  const Geometry at(framed ? inside.window : forward.window, written, gradient.desc);
+  const auto made = choose(
+      {onednn::desc_of(written), any_weights(weights), Desc(), gradient.onednn()},
+      [&](const onednn::ConvolutionDescs& wanted) {
+        return onednn::convolution_gradient_data(wanted, at.shape());
+      });
+  if (made) {
+    if (framed) result = framed_output(plan, forward.window, frame, result);
+    const auto& wanted = made->arguments;
+    const Place from = plan.input(gradient, wanted[Slot::gradient].desc);
+    const Place packed = plan.input(weights, wanted[Slot::weights].desc);
+    const Place to = plan.output(result, wanted[Slot::destination].desc);
+    plan.add(onednn::make_step(*made, {}), {from, packed, to});
+    return plan.finish();
+  }
+  gradient = plan.plain_input(gradient);
+  const Place master = plan.plain_input(weights).place;
+  result = geometry.is_exact() ? plan.plain_output(result)
+                               : framed_output(plan, forward.window, frame, result);
+  plan.add(general::gradient_data(inside, gradient.desc, result.desc, engine),
+           {gradient.place, master, result.place});
+  return plan.finish();
+}
+
+StepPtr prepare(const ConvolutionGradientWeights& op, Descs descs, Engine& engine) {
+  using Slot = ConvolutionGradientWeights::Slot;
+  Plan plan(descs, engine);
+  const Convolution& forward = op.forward;
+  Tensor gradient = plan.tensor(Slot::gradient);
+  Tensor source = plan.tensor(Slot::source);
+  Tensor weights = plan.plain_output(plan.tensor(Slot::weightGradient, forward.groups));
+  Tensor biases = plan.tensor(Slot::biasGradient);
+  const bool accumulate = op.accumulate != 0, biased = biases.desc.present();
+  const onednn::ThreadScope threads(threads_of(forward, source.desc, gradient.desc, engine));
+
+  if (is_product(forward, source.desc, gradient.desc)) {
+    gradient = plan.plain_input(gradient);
+    source = plan.plain_input(source);
+    const Matrices m(source.desc, gradient.desc);
+    add_product(plan,
+                {m.result_columns, m.source, Desc(), m.weights, std::nullopt, accumulate},
+                {gradient.place, source.place, Place{}, weights.place});
+    if (biased) plan.add(sum_rows(gradient.desc, accumulate), {gradient.place, biases.place});
+    return plan.finish();
+  }
+
+  const Geometry geometry(forward.window, source.desc, gradient.desc);
+  const TensorDesc frame = frame_of(geometry, source.desc);
+  const bool framed = !geometry.suits_onednn(forward.window);
+  ConvolutionGradientWeights inside = op;
+  inside.forward.window = inside_frame(forward.window);
+  if (!prefers_own(forward, source.desc)) {
+    const TensorDesc& read = framed ? frame : source.desc;
+    const Geometry at(framed ? inside.forward.window : forward.window, read, gradient.desc);
+    const auto made = choose({onednn::desc_of(read), any_weights(weights),
+                              biases_desc(biases.desc), gradient.onednn()},
+                             [&](const onednn::ConvolutionDescs& wanted) {
+                               return onednn::convolution_gradient_weights(wanted, at.shape());
+                             });
+    if (made) {
+      if (framed) source = framed_input(plan, forward.window, frame, source);
+      for (Tensor* sum : {&weights, &biases}) {
+        if (!accumulate || !sum->desc.present()) continue;
+        const Tensor term = plan.scratch(sum->desc, sum->groups);
+        plan.add_last(add_to(sum->desc.count(), engine), {term.place, sum->place});
+        *sum = term;
+      }
+      const auto& wanted = made->arguments;
+      const Place from = plan.input(gradient, wanted[Slot::gradient].desc);
+      const Place read_from = plan.input(source, wanted[Slot::source].desc);
+      const Place to = plan.output(weights, wanted[Slot::weightGradient].desc);
+      plan.add(onednn::make_step(*made, {}), {from, read_from, to, biases.place});
+      return plan.finish();
+    }
+  }
+  gradient = plan.plain_input(gradient);
+  source = geometry.is_inside() ? plan.plain_input(source)
+                                : framed_input(plan, forward.window, frame, source);
+  plan.add(general::gradient_weights(inside, gradient.desc, source.desc, engine),
+           {gradient.place, source.place, weights.place, biases.place});
+  return plan.finish();
+}
+
+}  // namespace cermet::cpu

@@ -183,52 +183,63 @@ struct Tile {
   float slope;
 };
 
-template <int V>
-void store(const Tile& tile, const __m256* sums, float* output) {
-  for (int v = 0; v < V; ++v) {
-    __m256 value = sums[v];
-    if (tile.relu) {
-      const __m256 scaled = _mm256_mul_ps(value, _mm256_set1_ps(tile.slope));
-      value = _mm256_blendv_ps(scaled, value, _mm256_cmp_ps(value, _mm256_setzero_ps(), _CMP_GE_OQ));
-    }
-    const Index left = tile.channels - v * lanes;
-    if (left >= lanes) {
-      _mm256_storeu_ps(output + v * lanes, value);
-    } else {
-      _mm256_maskstore_ps(output + v * lanes, lane_mask(left), value);
-    }
+/// By value: an address would keep the sums out of registers.
+void store(const Tile& tile, __m256 value, int v, float* output) {
+  if (tile.relu) {
+    const __m256 scaled = _mm256_mul_ps(value, _mm256_set1_ps(tile.slope));
+    value = _mm256_blendv_ps(value, scaled, _mm256_cmp_ps(value, _mm256_setzero_ps(), _CMP_NGE_UQ));
+  }
+  const Index left = tile.channels - v * lanes;
+  if (left >= lanes) {
+    _mm256_storeu_ps(output + v * lanes, value);
+  } else {
+    _mm256_maskstore_ps(output + v * lanes, lane_mask(left), value);
   }
 }
 
 template <int P, int V>
 void sum_taps(const Tile& tile, const float* input, float* output) {
   __m256 sums[extent<P>][extent<V>];
+#pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
     for (int v = 0; v < V; ++v) sums[p][v] = _mm256_loadu_ps(tile.biases + v * lanes);
   }
   const float* weights = tile.weights;
-  for (Index tap = 0; tap < tile.taps; ++tap, weights += tile.weight_step) {
+  const Index taps = tile.taps, weight_step = tile.weight_step, input_step = tile.input_step;
+  for (Index tap = 0; tap < taps; ++tap, weights += weight_step) {
     const float* at = input + tile.offset[tap];
     __m256 weight[extent<V>];
+#pragma GCC unroll 8
     for (int v = 0; v < V; ++v) weight[v] = _mm256_loadu_ps(weights + v * lanes);
+#pragma GCC unroll 8
     for (int p = 0; p < P; ++p) {
-      const __m256 value = _mm256_broadcast_ss(at + p * tile.input_step);
+      const __m256 value = _mm256_broadcast_ss(at + p * input_step);
+#pragma GCC unroll 8
       for (int v = 0; v < V; ++v) sums[p][v] = _mm256_fmadd_ps(value, weight[v], sums[p][v]);
     }
   }
-  for (int p = 0; p < P; ++p) store<V>(tile, sums[p], output + p * tile.output_step);
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) store(tile, sums[p][v], v, output + p * tile.output_step);
+  }
 }
 
 template <int P, int V>
 void sum_lanewise(const Tile& tile, const float* input, float* output) {
   __m256 sums[extent<P>][extent<V>];
+#pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
     for (int v = 0; v < V; ++v) sums[p][v] = _mm256_loadu_ps(tile.biases + v * lanes);
   }
   const __m256i mask[2] = {lane_mask(tile.channels), lane_mask(tile.channels - lanes)};
   for (Index tap = 0; tap < tile.taps; ++tap) {
+#pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
       const __m256 weight = _mm256_loadu_ps(tile.weights + tap * tile.weight_step + v * lanes);
+#pragma GCC unroll 8
       for (int p = 0; p < P; ++p) {
         const float* at = input + tile.offset[tap] + p * tile.input_step;
         const __m256 value =
@@ -240,7 +251,11 @@ void sum_lanewise(const Tile& tile, const float* input, float* output) {
       }
     }
   }
-  for (int p = 0; p < P; ++p) store<V>(tile, sums[p], output + p * tile.output_step);
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) store(tile, sums[p][v], v, output + p * tile.output_step);
+  }
 }
 
 using SumKernel = void (*)(const Tile&, const float*, float*);
@@ -433,23 +448,29 @@ struct WeightTile {
 template <int T, int V, bool bias, bool lanewise>
 void sum_products(const WeightTile& tile) {
   __m256 sums[extent<T>][extent<V>], biases[extent<V>];
+#pragma GCC unroll 8
   for (int v = 0; v < V; ++v) {
     biases[v] = _mm256_setzero_ps();
+#pragma GCC unroll 8
     for (int t = 0; t < T; ++t) sums[t][v] = _mm256_setzero_ps();
   }
   for (Index row = 0; row < tile.rows; ++row) {
     const float* gradient = tile.gradient + row * tile.gradient_row;
     const float* source[extent<T>];
+#pragma GCC unroll 8
     for (int t = 0; t < T; ++t) source[t] = tile.source + row * tile.source_row + tile.offset[t];
     for (Index i = 0, at = 0; i < tile.columns; ++i, at += tile.source_column) {
       __m256 value[extent<V>];
+#pragma GCC unroll 8
       for (int v = 0; v < V; ++v) {
         value[v] = _mm256_maskload_ps(gradient + v * lanes, tile.mask[v]);
         if constexpr (bias) biases[v] = _mm256_add_ps(biases[v], value[v]);
       }
       gradient += tile.gradient_column;
+#pragma GCC unroll 8
       for (int t = 0; t < T; ++t) {
         if constexpr (lanewise) {
+#pragma GCC unroll 8
           for (int v = 0; v < V; ++v) {
             const __m256 read =
                 tile.contiguous_lanes
@@ -461,6 +482,7 @@ void sum_products(const WeightTile& tile) {
           }
         } else {
           const __m256 read = _mm256_broadcast_ss(source[t] + at);
+#pragma GCC unroll 8
           for (int v = 0; v < V; ++v) sums[t][v] = _mm256_fmadd_ps(read, value[v], sums[t][v]);
         }
       }
@@ -470,7 +492,9 @@ void sum_products(const WeightTile& tile) {
     float* total = tile.total + row * block + v * lanes;
     _mm256_storeu_ps(total, _mm256_add_ps(_mm256_loadu_ps(total), sum));
   };
+#pragma GCC unroll 8
   for (int v = 0; v < V; ++v) {
+#pragma GCC unroll 8
     for (int t = 0; t < T; ++t) add(t, v, sums[t][v]);
     if constexpr (bias) add(tile_rows, v, biases[v]);
   }
@@ -615,7 +639,7 @@ StepPtr forward(const Convolution& op, const TensorDesc& source, const TensorDes
   const Index packed = plan.packed_count();
   const TensorDesc weights = dense_desc(destination.c, op.window.kernelHeight,
                                         op.window.kernelWidth, source.c / op.groups);
-  const TensorDesc slots[] = {source, weights, flat_desc(destination.c), destination};
+  const TensorDesc slots[] = {source, weights, flat_desc(destination.c), {}, destination};
   const std::string name = plan.lanewise ? "own depthwise loop" : "own loop";
   const std::size_t scratch = float_bytes(packed + plan.bias_count());
   return make_step(

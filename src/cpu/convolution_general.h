@@ -22,13 +22,13 @@ StepPtr gather_window(const TensorDesc& source, const TensorDesc& window, Placem
 StepPtr fold_window(const TensorDesc& window, const TensorDesc& destination, Placement placement,
                     const Engine& engine);
 
-/// Slots: source, weights (OHWI), biases or null, destination. The activation is None or ReLU.
+/// The activation is None or ReLU. Slots: those of the operator, weights OHWI.
 StepPtr forward(const Convolution& op, const TensorDesc& source, const TensorDesc& destination,
                 const Engine& engine);
-/// `destination` is exactly what the windows cover. Slots: gradient, weights (OHWI), destination.
+/// `destination` is exactly what the windows cover. Slots: those of the operator, weights OHWI.
 StepPtr gradient_data(const Convolution& op, const TensorDesc& gradient,
                       const TensorDesc& destination, const Engine& engine);
-/// Slots: gradient, source, weightGradient (OHWI), biasGradient or null.
+/// Slots: those of the operator, weight gradient OHWI.
 StepPtr gradient_weights(const ConvolutionGradientWeights& op, const TensorDesc& gradient,
                          const TensorDesc& source, const Engine& engine);
 

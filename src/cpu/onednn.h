@@ -85,7 +85,7 @@ struct ConvolutionDescs {
 
 struct MatrixProduct {
   Desc left, right, biases, result;  // empty `biases`: none
-  std::optional<float> relu_slope;
+  std::optional<float> relu_slope = std::nullopt;
   bool accumulate = false;
 };
 /// result (+)= left * right + biases. Arguments: left, right, biases, result.

@@ -883,6 +883,21 @@ TEST(SpecNormalization12, E4SubBatchesMerge) {
   expect_values(both.m2, {14});
 }
 
+TEST(BatchNormalization, UnequalSubBatchesMergeToTheWhole) {
+  const auto whole = random(3, 5, 1, 2, 17, -3, 4);
+  const auto split = whole.v.begin() + 10;  // one image, then two
+  const auto first =
+      batch_normalization_statistics({}, tensor(1, 5, 1, 2, {whole.v.begin(), split}));
+  const BatchNormalizationStatistics more{.restart = 0};
+  const auto merged =
+      batch_normalization_statistics(more, tensor(2, 5, 1, 2, {split, whole.v.end()}), first);
+  const auto at_once = batch_normalization_statistics({}, whole, first);  // restart forgets `first`
+  EXPECT_EQ(at_once.count, 15);
+  EXPECT_EQ(merged.count, 15);
+  expect_values(merged.mean, at_once.mean, "", 1e-12);
+  expect_values(merged.m2, at_once.m2, "", 1e-12);
+}
+
 TEST(SpecNormalization12, E4FusedSigmoid) {
   const auto source = tensor(2, 1, 2, 1, {1, 2, 3, 6}), g = tensor(2, 1, 2, 1, {1, 0, 0, 2});
   const BatchNormalization op{.epsilon = 0.5F, .activation = {.type = Type::Sigmoid}};
@@ -1124,6 +1139,15 @@ TEST(SpecLoss17, E8CosineDistance) {
   expect_values(heavy.by_prediction(), {-2.4, -1.8, -1.5, -1.5});
   const LossExample first{Kind::CosineDistance, pixels({0.6, 0.8}), pixels({0.8, 0.6})};
   expect_number(first.reduced(Reduction::Sum), 0.04);
+}
+
+TEST(SpecLoss6_3, Item8CosineDistanceIgnoresTheWeightsImage) {
+  const LossExample e{Kind::CosineDistance, example_a, example_b, {.weight = 3}};
+  expect_number(e.reduced(Reduction::Sum, example_wa), e.reduced(Reduction::Sum));
+  expect_values(e.by_prediction(Reduction::Sum, example_wa), e.by_prediction());
+  // Across the batch the losses of the images add: N * weight - weight * sum.
+  const auto y = tensor(2, 1, 1, 2, {1, 2, 3, 5}), t = tensor(2, 1, 1, 2, {1, 1, 0, 1});
+  expect_values(loss(loss_of(e.type, Reduction::Sum, 1, 1), e.s, y, t, no_tensor).v, {-18, 0});
 }
 
 TEST(SpecLoss17, E9Log) {

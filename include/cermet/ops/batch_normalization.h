@@ -27,7 +27,7 @@ struct BatchNormalization {
   static constexpr std::array access{Access::read, Access::read, Access::read, Access::read,
                                      Access::read, Access::read, Access::write};
   float epsilon = 1.17549435e-38F;
-  Activation activation;
+  Activation activation{};
 };
 
 /// gradientForBeta (+)= sum g', gradientForGamma (+)= sum g'*xh, with xh = (x - mean)/sqrt(variance +
@@ -37,7 +37,7 @@ struct BatchNormalizationStatisticsGradient {
   enum Slot { gradient, source, mean, variance, gamma, beta, slopes, gradientForGamma, gradientForBeta };
   static constexpr std::array access{Access::read, Access::read, Access::read,   Access::read,  Access::read,
                                      Access::read, Access::read, Access::update, Access::update};
-  BatchNormalization forward;
+  BatchNormalization forward{};
   std::int32_t accumulate = 0;  // 0: overwrite, 1: add
 };
 
@@ -50,7 +50,7 @@ struct BatchNormalizationGradient {
   };
   static constexpr std::array access{Access::read, Access::read, Access::read, Access::read, Access::read, Access::read,
                                      Access::read, Access::read, Access::read, Access::read, Access::write};
-  BatchNormalization forward;
+  BatchNormalization forward{};
   std::int32_t fixedStatistics = 0;
 };
 

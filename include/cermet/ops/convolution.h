@@ -25,9 +25,9 @@ struct Convolution {
   static constexpr std::string_view name = "CNNConvolution";
   enum Slot { source, weights, biases, slopes, destination };  // biases, slopes may be absent
   static constexpr std::array access{Access::read, Access::read, Access::read, Access::read, Access::write};
-  Window window;
+  Window window{};
   std::int32_t groups = 1;
-  Activation activation;
+  Activation activation{};
 };
 
 /// Every destination pixel is written: the exact adjoint of the forward read of that pixel.
@@ -35,7 +35,7 @@ struct ConvolutionGradientData {
   static constexpr std::string_view name = "CNNConvolutionGradient.data";
   enum Slot { gradient, weights, destination };
   static constexpr std::array access{Access::read, Access::read, Access::write};
-  Convolution forward;
+  Convolution forward{};
 };
 
 /// weightGradient[k][q][p][c] (+)= sum over n, j, i of gradient * source(window); biasGradient[k]
@@ -44,7 +44,7 @@ struct ConvolutionGradientWeights {
   static constexpr std::string_view name = "CNNConvolutionGradient.weights";
   enum Slot { gradient, source, weightGradient, biasGradient };
   static constexpr std::array access{Access::read, Access::read, Access::update, Access::update};
-  Convolution forward;
+  Convolution forward{};
   std::int32_t accumulate = 0;  // 0: overwrite, 1: add
 };
 

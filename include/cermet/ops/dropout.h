@@ -31,7 +31,7 @@ struct DropoutGradient {
   static constexpr std::string_view name = "CNNDropoutGradient";
   enum Slot { gradient, mask, destination };
   static constexpr std::array access{Access::read, Access::read, Access::write};
-  Dropout forward;
+  Dropout forward{};
   std::int32_t shiftX = 0, shiftY = 0;
 };
 

@@ -49,7 +49,7 @@ struct LossGradient {
   static constexpr std::string_view name = "NNLossGradient";
   enum Slot { gradient, source, labels, weights, destination };  // gradient, weights may be absent
   static constexpr std::array access{Access::read, Access::read, Access::read, Access::read, Access::write};
-  Loss forward;
+  Loss forward{};
   std::int32_t byLabels = 0, ignoreReduction = 0;
   std::int32_t exactSoftMax = 0, publishedKullbackLeibler = 0;
   using Scalars = Loss::Scalars;

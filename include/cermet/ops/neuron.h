@@ -14,7 +14,7 @@ struct Neuron {
   static constexpr std::string_view name = "CNNNeuron";
   enum Slot { source, slopes, destination };
   static constexpr std::array access{Access::read, Access::read, Access::write};
-  Activation activation;
+  Activation activation{};
 };
 
 /// destination = gradient * f'(source), source being the forward source.
@@ -22,7 +22,7 @@ struct NeuronGradient {
   static constexpr std::string_view name = "CNNNeuronGradient";
   enum Slot { gradient, source, slopes, destination };
   static constexpr std::array access{Access::read, Access::read, Access::read, Access::write};
-  Neuron forward;
+  Neuron forward{};
 };
 
 }  // namespace cermet

@@ -15,7 +15,7 @@ struct SpatialNormalization {
   static constexpr std::string_view name = "CNNSpatialNormalization";
   enum Slot { source, destination };
   static constexpr std::array access{Access::read, Access::write};
-  Window window;
+  Window window{};
   float alpha = 1, beta = 5, delta = 1;
 };
 
@@ -26,7 +26,7 @@ struct SpatialNormalizationGradient {
   static constexpr std::string_view name = "CNNSpatialNormalizationGradient";
   enum Slot { gradient, source, destination };
   static constexpr std::array access{Access::read, Access::read, Access::write};
-  SpatialNormalization forward;
+  SpatialNormalization forward{};
 };
 
 }  // namespace cermet

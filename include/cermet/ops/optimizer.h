@@ -27,10 +27,10 @@ struct StochasticGradientDescent {
   static constexpr std::string_view name = "NNOptimizerStochasticGradientDescent";
   enum Slot { gradient, values, momentum, result };  // momentum may be absent
   static constexpr std::array access{Access::read, Access::read, Access::update, Access::write};
-  GradientPreparation preparation;
+  GradientPreparation preparation{};
   std::int32_t nesterov = 0;
   struct Scalars {
-    GradientScalars gradient;
+    GradientScalars gradient{};
     float learningRate = 1e-3F, momentumScale = 0;
   };
 };
@@ -40,9 +40,9 @@ struct RMSProp {
   static constexpr std::string_view name = "NNOptimizerRMSProp";
   enum Slot { gradient, values, sumOfSquares, result };
   static constexpr std::array access{Access::read, Access::read, Access::update, Access::write};
-  GradientPreparation preparation;
+  GradientPreparation preparation{};
   struct Scalars {
-    GradientScalars gradient;
+    GradientScalars gradient{};
     float learningRate = 1e-3F, decay = 0.9F, oneMinusDecay = 0.1F, epsilon = 1e-8F;
   };
 };
@@ -54,9 +54,9 @@ struct Adam {
   enum Slot { gradient, values, momentum, velocity, maximumVelocity, result };
   static constexpr std::array access{Access::read,   Access::read,   Access::update,
                                      Access::update, Access::update, Access::write};
-  GradientPreparation preparation;
+  GradientPreparation preparation{};
   struct Scalars {
-    GradientScalars gradient;
+    GradientScalars gradient{};
     float stepLearningRate = 0, beta1 = 0.9F, oneMinusBeta1 = 0.1F, beta2 = 0.999F, oneMinusBeta2 = 0.001F,
           epsilon = 1e-8F;
   };

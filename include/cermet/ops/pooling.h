@@ -14,7 +14,7 @@ struct PoolingMax {
   static constexpr std::string_view name = "CNNPoolingMax";
   enum Slot { source, destination };
   static constexpr std::array access{Access::read, Access::write};
-  Window window;
+  Window window{};
 };
 
 /// destination[d] = sum of the gradients of the windows whose first largest tap, in row-major scan
@@ -23,7 +23,7 @@ struct PoolingMaxGradient {
   static constexpr std::string_view name = "CNNPoolingMaxGradient";
   enum Slot { gradient, source, destination };
   static constexpr std::array access{Access::read, Access::read, Access::write};
-  PoolingMax forward;
+  PoolingMax forward{};
   std::int32_t originX = 0, originY = 0;
 };
 
@@ -33,7 +33,7 @@ struct PoolingAverage {
   static constexpr std::string_view name = "CNNPoolingAverage";
   enum Slot { source, destination };
   static constexpr std::array access{Access::read, Access::write};
-  Window window;
+  Window window{};
   std::int32_t zeroPadSizeX = 0, zeroPadSizeY = 0;
 };
 
@@ -42,7 +42,7 @@ struct PoolingAverageGradient {
   static constexpr std::string_view name = "CNNPoolingAverageGradient";
   enum Slot { gradient, destination };
   static constexpr std::array access{Access::read, Access::write};
-  PoolingAverage forward;
+  PoolingAverage forward{};
   std::int32_t originX = 0, originY = 0;
   std::int32_t sourceWidth = 0, sourceHeight = 0;  // of the forward source
 };

@@ -21,7 +21,7 @@ struct SoftMaxGradient {
   static constexpr std::string_view name = "CNNSoftMaxGradient";
   enum Slot { gradient, result, destination };
   static constexpr std::array access{Access::read, Access::read, Access::write};
-  SoftMax forward;
+  SoftMax forward{};
 };
 
 }  // namespace cermet

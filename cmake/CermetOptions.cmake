@@ -1,0 +1,13 @@
+# Flags that every target of the project shares.
+
+add_library(cermet_options INTERFACE)
+target_compile_features(cermet_options INTERFACE cxx_std_20)
+target_compile_options(cermet_options INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow
+                                                -Wnon-virtual-dtor)
+if(CERMET_WARNINGS_AS_ERRORS)
+  target_compile_options(cermet_options INTERFACE -Werror)
+endif()
+if(CERMET_SANITIZE)
+  target_compile_options(cermet_options INTERFACE -fsanitize=${CERMET_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(cermet_options INTERFACE -fsanitize=${CERMET_SANITIZE})
+endif()

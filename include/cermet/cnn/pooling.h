@@ -1,0 +1,124 @@
+#pragma once
+// Pooling and its gradients (spec: pooling-shape 1, 2).
+
+#include "cermet/cnn/kernel.h"
+#include "cermet/ops/pooling.h"
+
+namespace cermet {
+
+/// Base of the pooling kernels: output i has its window's centre at `offset + stride*i`, first tap
+/// kernelWidth/2 before it, so even windows lean to the left and top. Default edge mode Zero.
+class CNNPooling : public CNNKernel {
+ public:
+  [[nodiscard]] std::size_t kernelWidth() const override { return kernel_width_; }
+  [[nodiscard]] std::size_t kernelHeight() const override { return kernel_height_; }
+  [[nodiscard]] std::size_t strideInPixelsX() const override { return stride_x_; }
+  [[nodiscard]] std::size_t strideInPixelsY() const override { return stride_y_; }
+
+ protected:
+  CNNPooling(const Device& device, std::string_view name, std::size_t kernelWidth, std::size_t kernelHeight,
+             std::size_t strideInPixelsX, std::size_t strideInPixelsY);
+  [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
+                                    const Image& destination) const override;
+  [[nodiscard]] Window window() const;
+  mutable detail::StepMemo memo_;
+
+ private:
+  std::size_t kernel_width_, kernel_height_, stride_x_, stride_y_;
+};
+
+/// The largest tap. With Zero edges the zeros outside take part; with Clamp they do not.
+class CNNPoolingMax final : public CNNPooling {
+ public:
+  /// Strides default to 1. Throws InvalidArgument for a window or stride of 0.
+  CNNPoolingMax(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  [[nodiscard]] std::string_view class_name() const override { return PoolingMax::name; }
+
+ protected:
+  void record(detail::UnaryEncoding& encoding) const override;
+};
+
+/// The mean of the window; the divisor is kernelWidth*kernelHeight with Zero edges, and with Clamp
+/// the part of the window inside the source extended by zeroPadSize on every side.
+class CNNPoolingAverage final : public CNNPooling {
+ public:
+  CNNPoolingAverage(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                    std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  [[nodiscard]] std::string_view class_name() const override { return PoolingAverage::name; }
+  [[nodiscard]] std::size_t zeroPadSizeX() const { return zero_pad_x_; }
+  void setZeroPadSizeX(std::size_t size) { zero_pad_x_ = size; }
+  [[nodiscard]] std::size_t zeroPadSizeY() const { return zero_pad_y_; }
+  void setZeroPadSizeY(std::size_t size) { zero_pad_y_ = size; }
+
+ protected:
+  void record(detail::UnaryEncoding& encoding) const override;
+  [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
+                                    const Image& destination) const override;
+  void adjust(ImageDescriptor& descriptor, std::span<const Image> sourceImages) override;
+
+ private:
+  std::size_t zero_pad_x_ = 0, zero_pad_y_ = 0;
+};
+
+/// Base of the pooling gradients. Gradient pixel p is forward output p - primaryOffset, whose window
+/// has its centre at secondaryOffset + stride*i. Destination pixel clipRect.origin + d receives the
+/// gradient of source pixel y0 + d, y0 = max(0, secondaryOffset - window/2): the first source pixel
+/// that a window reads (spec: pooling-shape 2.1).
+class CNNPoolingGradient : public CNNGradientKernel {
+ public:
+  /// The part of the incoming gradient to use, from primaryOffset. Default: all of it.
+  [[nodiscard]] const Size& sourceSize() const { return source_size_; }
+  void setSourceSize(const Size& size) { source_size_ = size; }
+  void apply(const ForwardRecord& forward) override;
+
+ protected:
+  CNNPoolingGradient(const Device& device, std::string_view name, std::size_t kernelWidth, std::size_t kernelHeight,
+                     std::size_t strideInPixelsX, std::size_t strideInPixelsY);
+  [[nodiscard]] Window window() const;
+  /// The used part of the gradient; absent where it is empty.
+  [[nodiscard]] TensorView used_gradient(const detail::BinaryEncoding& encoding) const;
+  struct Origin2D {
+    std::int32_t x, y;
+  };
+  /// Source pixel that destination pixel (0, 0) of the clip rectangle stands for.
+  [[nodiscard]] Origin2D destination_origin() const;
+  void check(const Image& gradient, const Image& source, const Image& destination, const State* state,
+             std::size_t count) const override;
+  mutable detail::StepMemo memo_;
+
+ private:
+  Size source_size_{all_channels, all_channels, all_channels};
+  bool whole_image_ = false;  // the geometry came from a state: destination = source coordinates
+};
+
+/// The gradient of each window goes to its first largest tap in row-major order.
+class CNNPoolingMaxGradient final : public CNNPoolingGradient {
+ public:
+  CNNPoolingMaxGradient(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                        std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  [[nodiscard]] std::string_view class_name() const override { return PoolingMaxGradient::name; }
+
+ protected:
+  void record(detail::BinaryEncoding& encoding) const override;
+};
+
+/// The gradient of each window, divided as in the forward pass, goes to every tap inside.
+class CNNPoolingAverageGradient final : public CNNPoolingGradient {
+ public:
+  CNNPoolingAverageGradient(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                            std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  [[nodiscard]] std::string_view class_name() const override { return PoolingAverageGradient::name; }
+  [[nodiscard]] std::size_t zeroPadSizeX() const { return zero_pad_x_; }
+  void setZeroPadSizeX(std::size_t size) { zero_pad_x_ = size; }
+  [[nodiscard]] std::size_t zeroPadSizeY() const { return zero_pad_y_; }
+  void setZeroPadSizeY(std::size_t size) { zero_pad_y_ = size; }
+
+ protected:
+  void record(detail::BinaryEncoding& encoding) const override;
+
+ private:
+  std::size_t zero_pad_x_ = 0, zero_pad_y_ = 0;
+};
+
+}  // namespace cermet
