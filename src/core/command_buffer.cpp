@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -19,6 +20,10 @@ double now_seconds() {
 
 [[noreturn]] void misuse(const std::string& label, std::string got, std::string remedy) {
   fail({"CommandBuffer", label, "the command buffer", std::move(got), "", std::move(remedy)});
+}
+
+[[noreturn]] void refuse_committed(const std::string& label) {
+  misuse(label, "committed already", "Encode, add handlers and commit on a new command buffer.");
 }
 
 std::uint64_t next_family() {
@@ -97,32 +102,52 @@ std::shared_ptr<Recording> QueueImpl::make_recording() {
 void Recording::recycle_recording(Recording* recording) noexcept {
   std::unique_ptr<Recording> owned(recording);
   const std::shared_ptr<QueueImpl> queue = std::move(recording->queue_);
+  if (recording->enqueued_ && !recording->committed_) queue->forget(*recording);
+  recording->reset();  // not under the lock: handlers may own the last handle of another buffer
   const std::scoped_lock lock(queue->mutex);
   recording->free_.move_to(queue->pool);
-  recording->reset();
   if (queue->recycled.size() < recycled_recordings) queue->recycled.push_back(std::move(owned));
 }
 
-void QueueImpl::enqueue(const std::shared_ptr<Recording>& recording) {
+void QueueImpl::enqueue(Recording& recording) {
   const std::scoped_lock lock(mutex);
-  if (recording->enqueued_) return;
-  recording->enqueued_ = true;
-  recording->status_ = static_cast<int>(CommandBufferStatus::Enqueued);
-  order.push_back(recording);
+  if (recording.enqueued_) return;
+  order.push_back({&recording, nullptr});
+  recording.enqueued_ = true;
+  recording.enqueued_by_hand_ = true;
+  recording.status_ = static_cast<int>(CommandBufferStatus::Enqueued);
 }
 
 void QueueImpl::commit(const std::shared_ptr<Recording>& recording) {
-  enqueue(recording);
   const std::scoped_lock lock(mutex);
+  if (recording->committed_) refuse_committed(recording->label_);
+  if (recording->enqueued_) {
+    const auto is_it = [&](const Place& place) { return place.recording == recording.get(); };
+    std::find_if(order.begin(), order.end(), is_it)->committed = recording;
+  } else {
+    order.push_back({recording.get(), recording});
+    recording->enqueued_ = true;
+  }
   recording->committed_ = true;
-  if (recording->committed_flag_) *recording->committed_flag_ = true;
   recording->status_ = static_cast<int>(CommandBufferStatus::Committed);
   // Work that was enqueued by hand may run before buffers committed earlier: its memory must not be
   // handed to them, so it returns at completion instead.
   if (!recording->enqueued_by_hand_) recording->free_.move_to(pool);
-  while (!order.empty() && order.front()->committed_) {
-    DeviceImpl::of(device).worker->submit(std::move(order.front()));
+  hand_over_locked();
+}
+
+void QueueImpl::forget(const Recording& recording) {
+  const std::scoped_lock lock(mutex);
+  std::erase_if(order, [&](const Place& place) { return place.recording == &recording; });
+  hand_over_locked();
+}
+
+void QueueImpl::hand_over_locked() {
+  while (!order.empty() && order.front().committed) {
+    std::shared_ptr<Recording> recording = std::move(order.front().committed);
     order.pop_front();
+    if (recording->committed_flag_) *recording->committed_flag_ = true;
+    DeviceImpl::of(device).worker->submit(std::move(recording));
   }
 }
 
@@ -141,7 +166,7 @@ void Recording::reset() {
 }
 
 void Recording::add(StepPtr step, const Slots& slots, const void* scalars, std::size_t scalar_bytes) {
-  Entry& entry = entries_.emplace_back();
+  Entry entry;  // recorded last: nothing may run if the memory for it is missing
   entry.step = step.get();
   entry.slots = slots;
   if (scalar_bytes != 0) std::memcpy(entry.scalars.data(), scalars, scalar_bytes);
@@ -151,11 +176,14 @@ void Recording::add(StepPtr step, const Slots& slots, const void* scalars, std::
     recycle(std::move(scratch));
   }
   retain(std::move(step));
+  entries_.push_back(entry);
 }
 
 MemoryPtr Recording::temporary(std::size_t bytes) {
   if (MemoryPtr block = free_.take(bytes)) return block;
-  {
+  // The pool holds memory of buffers that were committed: whoever has taken a place before them must
+  // not share it, or a temporary carried on by commitAndContinue is overwritten between its pieces.
+  if (!enqueued_by_hand_) {
     const std::scoped_lock lock(queue_->mutex);
     if (MemoryPtr block = queue_->pool.take(bytes)) return block;
   }
@@ -167,7 +195,10 @@ std::shared_ptr<std::atomic<bool>> Recording::committed_flag() {
   return committed_flag_;
 }
 
-void Recording::recycle(MemoryPtr block) { free_.put(std::move(block)); }
+void Recording::recycle(MemoryPtr block) {
+  retain(block);
+  free_.put(std::move(block));
+}
 
 std::vector<std::string> Recording::implementations() const {
   std::vector<std::string> names;
@@ -178,15 +209,17 @@ std::vector<std::string> Recording::implementations() const {
 void Recording::run(Stream& stream) {
   const CommandBuffer self = CommandBufferCore::handle(
       std::make_shared<CommandBufferCore>(CommandBufferCore{shared_from_this()}));
+  const auto note = [this](CommandBufferError code, const std::string& what) {
+    if (!error_) error_.emplace(code, what);  // the first stays: others may be reading it
+  };
   const auto call = [&](std::vector<CommandBuffer::Handler>& handlers) {
     for (auto& handler : handlers) {
       try {
         handler(self);
       } catch (const std::exception& problem) {
-        error_.emplace(CommandBufferError::Internal,
-                       std::string("CommandBuffer: a handler threw: ") + problem.what());
+        note(CommandBufferError::Internal, std::string("CommandBuffer: a handler threw: ") + problem.what());
       } catch (...) {
-        error_.emplace(CommandBufferError::Internal, "CommandBuffer: a handler threw.");
+        note(CommandBufferError::Internal, "CommandBuffer: a handler threw.");
       }
     }
     handlers.clear();
@@ -195,8 +228,18 @@ void Recording::run(Stream& stream) {
   status_.notify_all();
   call(scheduled_);
   started_ = now_seconds();
-  for (const Entry& entry : entries_) {
-    entry.step->run(entry.slots, entry.scratch, entry.scalars.data(), stream);
+  try {
+    for (const Entry& entry : entries_) {
+      entry.step->run(entry.slots, entry.scratch, entry.scalars.data(), stream);
+    }
+  } catch (const DeviceError& problem) {
+    note(problem.code(), problem.what());
+  } catch (const std::bad_alloc&) {
+    note(CommandBufferError::OutOfMemory, "CommandBuffer: a step found no memory.");
+  } catch (const std::exception& problem) {
+    note(CommandBufferError::Internal, std::string("CommandBuffer: a step failed: ") + problem.what());
+  } catch (...) {
+    note(CommandBufferError::Internal, "CommandBuffer: a step failed.");
   }
   ended_ = now_seconds();
   entries_.clear();
@@ -226,79 +269,91 @@ void Recording::wait(CommandBufferStatus at_least) {
 
 }  // namespace detail
 
+namespace {
+
+detail::QueueImpl& checked(const std::shared_ptr<detail::QueueImpl>& queue) {
+  if (!queue) fail({"CommandQueue", "", "the queue", "nil", "", "Make one with device.makeCommandQueue()."});
+  return *queue;
+}
+
+}  // namespace
+
 CommandBuffer CommandQueue::makeCommandBuffer() const {
-  if (!impl_) fail({"CommandQueue", "", "the queue", "nil", "", "Make one with device.makeCommandQueue()."});
   auto core = std::make_shared<detail::CommandBufferCore>();
-  core->root = impl_->make_recording();
+  core->root = checked(impl_).make_recording();
   return detail::CommandBufferCore::handle(std::move(core));
 }
-Device CommandQueue::device() const { return impl_->device; }
-std::string CommandQueue::label() const { return impl_->label; }
-void CommandQueue::setLabel(std::string label) { impl_->label = std::move(label); }
+Device CommandQueue::device() const { return checked(impl_).device; }
+std::string CommandQueue::label() const { return checked(impl_).label; }
+void CommandQueue::setLabel(std::string label) { checked(impl_).label = std::move(label); }
 
 CommandBuffer CommandBuffer::commandBufferFromCommandQueue(const CommandQueue& queue) {
   return queue.makeCommandBuffer();
 }
 
-detail::Recording& CommandBuffer::recording() const {
+const std::shared_ptr<detail::Recording>& CommandBuffer::root() const {
   if (!core_) fail({"CommandBuffer", "", "commandBuffer", "nil", "", "Make one with queue.makeCommandBuffer()."});
-  detail::Recording& root = *core_->root;
-  if (root.committed_) {
-    misuse(root.label_, "committed already", "Encode, add handlers and commit on a new command buffer.");
-  }
-  return root;
+  return core_->root;
+}
+
+bool CommandBuffer::operator==(const CommandBuffer& other) const {
+  return core_ == other.core_ || (core_ && other.core_ && core_->root == other.core_->root);
+}
+
+detail::Recording& CommandBuffer::recording() const {
+  detail::Recording& open = *root();
+  if (open.committed_) refuse_committed(open.label_);
+  return open;
 }
 
 void CommandBuffer::enqueue() {
-  detail::Recording& root = recording();
-  root.enqueued_by_hand_ = true;
-  root.queue_->enqueue(core_->root);
+  detail::Recording& open = recording();
+  open.queue_->enqueue(open);
 }
-void CommandBuffer::commit() {
-  detail::Recording& root = recording();
-  root.queue_->commit(core_->root);
-}
+void CommandBuffer::commit() { recording().queue_->commit(root()); }
 void CommandBuffer::commitAndContinue() {
-  detail::Recording& root = recording();
+  const std::shared_ptr<detail::QueueImpl> queue = recording().queue_;
   const std::shared_ptr<detail::Recording> old = core_->root;
-  auto fresh = root.queue_->make_recording();
+  auto fresh = queue->make_recording();
   fresh->family = old->family;
   fresh->label_ = old->label_;
   core_->root = std::move(fresh);
-  old->queue_->commit(old);
+  queue->commit(old);
 }
 
 void CommandBuffer::addScheduledHandler(Handler handler) {
+  if (!handler) fail({"CommandBuffer", label(), "handler", "nil", "a function", ""});
   recording().scheduled_.push_back(std::move(handler));
 }
 void CommandBuffer::addCompletedHandler(Handler handler) {
+  if (!handler) fail({"CommandBuffer", label(), "handler", "nil", "a function", ""});
   recording().completed_.push_back(std::move(handler));
 }
-void CommandBuffer::waitUntilScheduled() { core_->root->wait(CommandBufferStatus::Scheduled); }
-void CommandBuffer::waitUntilCompleted() { core_->root->wait(CommandBufferStatus::Completed); }
+void CommandBuffer::waitUntilScheduled() { root()->wait(CommandBufferStatus::Scheduled); }
+void CommandBuffer::waitUntilCompleted() { root()->wait(CommandBufferStatus::Completed); }
 
 CommandBufferStatus CommandBuffer::status() const {
-  return static_cast<CommandBufferStatus>(core_->root->status_.load(std::memory_order_acquire));
+  return static_cast<CommandBufferStatus>(root()->status_.load(std::memory_order_acquire));
 }
 std::optional<DeviceError> CommandBuffer::error() const {
-  return status() == CommandBufferStatus::Error ? core_->root->error_ : std::nullopt;
+  return status() == CommandBufferStatus::Error ? root()->error_ : std::nullopt;
 }
 CommandBuffer CommandBuffer::rootCommandBuffer() const {
-  return CommandBuffer(std::make_shared<detail::CommandBufferCore>(detail::CommandBufferCore{core_->root}));
+  return CommandBuffer(std::make_shared<detail::CommandBufferCore>(detail::CommandBufferCore{root()}));
 }
-CommandQueue CommandBuffer::commandQueue() const { return detail::QueueImpl::handle(core_->root->queue_); }
-Device CommandBuffer::device() const { return core_->root->device(); }
-std::string CommandBuffer::label() const { return core_->root->label_; }
-void CommandBuffer::setLabel(std::string label) { core_->root->label_ = std::move(label); }
+CommandQueue CommandBuffer::commandQueue() const { return detail::QueueImpl::handle(root()->queue_); }
+Device CommandBuffer::device() const { return root()->device(); }
+std::string CommandBuffer::label() const { return root()->label_; }
+void CommandBuffer::setLabel(std::string label) { root()->label_ = std::move(label); }
 double CommandBuffer::GPUStartTime() const {
-  return status() >= CommandBufferStatus::Completed ? core_->root->started_ : 0;
+  return status() >= CommandBufferStatus::Completed ? root()->started_ : 0;
 }
 double CommandBuffer::GPUEndTime() const {
-  return status() >= CommandBufferStatus::Completed ? core_->root->ended_ : 0;
+  return status() >= CommandBufferStatus::Completed ? root()->ended_ : 0;
 }
 void CommandBuffer::prefetchHeapForWorkloadSize(std::size_t bytes) {
-  detail::Recording& root = recording();
-  root.recycle(root.temporary(bytes));
+  detail::Recording& open = recording();
+  open.recycle(open.temporary(bytes));
 }
 
 }  // namespace cermet

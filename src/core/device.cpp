@@ -56,6 +56,7 @@ Buffer Device::makeBuffer(std::size_t length) const {
   return detail::BufferImpl::handle(std::move(buffer));
 }
 Buffer Device::makeBuffer(const void* bytes, std::size_t length) const {
+  if (bytes == nullptr && length != 0) fail({"Device", "", "bytes", "null", std::to_string(length) + " bytes", ""});
   Buffer buffer = makeBuffer(length);
   if (length != 0) std::memcpy(buffer.contents(), bytes, length);
   return buffer;
@@ -76,10 +77,19 @@ Device CreateSystemDefaultDevice() {
 Device GetPreferredDevice(DeviceOptions) { return CreateSystemDefaultDevice(); }
 bool SupportsDevice(const Device& device) { return static_cast<bool>(device); }
 
-void* Buffer::contents() const { return impl_->memory->data; }
-std::size_t Buffer::length() const { return impl_->length; }
-Device Buffer::device() const { return impl_->device; }
-std::string Buffer::label() const { return impl_->label; }
-void Buffer::setLabel(std::string label) { impl_->label = std::move(label); }
+namespace {
+
+detail::BufferImpl& checked(const std::shared_ptr<detail::BufferImpl>& buffer) {
+  if (!buffer) fail({"Buffer", "", "the buffer", "nil", "", "Make one with device.makeBuffer(length)."});
+  return *buffer;
+}
+
+}  // namespace
+
+void* Buffer::contents() const { return checked(impl_).memory->data; }
+std::size_t Buffer::length() const { return checked(impl_).length; }
+Device Buffer::device() const { return checked(impl_).device; }
+std::string Buffer::label() const { return checked(impl_).label; }
+void Buffer::setLabel(std::string label) { checked(impl_).label = std::move(label); }
 
 }  // namespace cermet

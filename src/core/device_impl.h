@@ -71,7 +71,12 @@ struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
   Device device;
   std::string label;
   std::mutex mutex;
-  std::deque<std::shared_ptr<Recording>> order;       // enqueued, not yet handed to the worker
+  /// Owns the recording only once it is committed: one that is enqueued and dropped gives up its place.
+  struct Place {
+    const Recording* recording = nullptr;
+    std::shared_ptr<Recording> committed;
+  };
+  std::deque<Place> order;                            // enqueued, not yet handed to the worker
   std::vector<std::unique_ptr<Recording>> recycled;   // ready for reuse; these hold no queue
   BlockList pool;                                     // temporary memory of committed buffers
 
@@ -80,8 +85,13 @@ struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
   }
   [[nodiscard]] static const std::shared_ptr<QueueImpl>& of(const CommandQueue& queue) { return queue.impl_; }
   [[nodiscard]] std::shared_ptr<Recording> make_recording();
-  void enqueue(const std::shared_ptr<Recording>& recording);
+  void enqueue(Recording& recording);
   void commit(const std::shared_ptr<Recording>& recording);
+  /// Takes back the place of a recording that is dropped uncommitted.
+  void forget(const Recording& recording);
+
+ private:
+  void hand_over_locked();
 };
 
 /// One committed piece of work: steps with their addresses, and what must stay alive for them.
@@ -105,10 +115,11 @@ class Recording : public std::enable_shared_from_this<Recording> {
   void retain(std::shared_ptr<const void> object) { retained_.push_back(std::move(object)); }
 
   /// Memory for a temporary; `recycle` gives it back at the last read, for reuse by later encodes.
+  /// The recording keeps what it recycled alive until it has run, whoever takes the block next.
   [[nodiscard]] MemoryPtr temporary(std::size_t bytes);
   void recycle(MemoryPtr block);
 
-  /// Becomes true when this piece is committed.
+  /// Becomes true when this piece is committed and nothing before it can run later.
   [[nodiscard]] std::shared_ptr<std::atomic<bool>> committed_flag();
 
   [[nodiscard]] std::size_t steps() const { return entries_.size(); }
@@ -131,7 +142,8 @@ class Recording : public std::enable_shared_from_this<Recording> {
   std::vector<CommandBuffer::Handler> scheduled_, completed_;
   BlockList free_;
   std::shared_ptr<std::atomic<bool>> committed_flag_;
-  bool enqueued_by_hand_ = false, enqueued_ = false, committed_ = false;
+  bool enqueued_by_hand_ = false, enqueued_ = false;
+  std::atomic<bool> committed_{false};
   std::atomic<int> status_{0};
   std::atomic<bool> done_{false};
   std::optional<DeviceError> error_;

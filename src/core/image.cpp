@@ -25,31 +25,53 @@ const std::shared_ptr<ImageRecord>& checked(const Image& image) {
   return record;
 }
 
+/// Whether `[location, location + length)` lies below `extent`; sums that wrap round do not.
+bool inside(std::size_t location, std::size_t length, std::size_t extent) {
+  return length <= extent && location <= extent - length;
+}
+
+/// Bytes of `count` images, or nothing where that is more than memory can be.
+std::optional<std::size_t> bytes_of(const ImageDescriptor& d, std::size_t count) {
+  std::size_t bytes = size_of(element_type(d.channelFormat));
+  for (const std::size_t extent : {d.width, d.height, d.featureChannels, d.numberOfImages, count}) {
+    constexpr auto most = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max()) / 4;
+    if (extent != 0 && bytes > most / extent) return std::nullopt;
+    bytes *= extent;
+  }
+  return bytes;
+}
+
+void check_host_access(const Image& image, const ImageRecord& record) {
+  const bool reachable = record.descriptor.storageMode == StorageMode::Shared ||
+                         record.descriptor.storageMode == StorageMode::Managed;
+  if (!record.counter.temporary && reachable) return;
+  misuse(image, "the image", record.counter.temporary ? "temporary" : "private", "storage that the host can reach",
+         "Make the image with Image::defaultAllocator() and storageMode Shared to read or write it.");
+}
+
 int components(std::size_t channels) { return channels >= 3 ? 4 : static_cast<int>(channels); }
 
 /// Copies a window between host memory and the tensor; `to_host` picks the direction.
 void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Strides strides,
               const Region& region, ImageReadWriteParams channels, std::size_t imageIndex, bool to_host) {
   const auto& record = checked(image);
-  if (record->counter.temporary) {
-    misuse(image, "the image", "temporary", "storage that the host can reach",
-           "Make the image with Image::defaultAllocator() to read or write it.");
-  }
+  check_host_access(image, *record);
+  if (host == nullptr) misuse(image, "dataBytes", "null", "memory of the host", "");
   const ImageDescriptor& d = record->descriptor;
   const auto [rx, ry, rz] = region.origin;
   const auto [rw, rh, rd] = region.size;
   const std::size_t c0 = channels.featureChannelOffset, nc = channels.numberOfFeatureChannelsToReadWrite;
-  if (rx + rw > d.width || ry + rh > d.height || rw == 0 || rh == 0) {
+  if (!inside(rx, rw, d.width) || !inside(ry, rh, d.height) || rw == 0 || rh == 0) {
     misuse(image, "region",
            std::to_string(rw) + "x" + std::to_string(rh) + " at (" + std::to_string(rx) + ", " + std::to_string(ry) + ")",
            "a region inside " + std::to_string(d.width) + "x" + std::to_string(d.height), "");
   }
-  if (rd == 0 || imageIndex + rz + rd > d.numberOfImages) {
+  if (rd == 0 || !inside(rz, rd, d.numberOfImages) || !inside(imageIndex, rz + rd, d.numberOfImages)) {
     misuse(image, "imageIndex", std::to_string(imageIndex + rz) + " with " + std::to_string(rd) + " images",
            "images below " + std::to_string(d.numberOfImages), "");
   }
   const bool whole_tail = c0 + nc == d.featureChannels;
-  if (nc == 0 || c0 + nc > d.featureChannels || c0 % 4 != 0 || (c0 != 0 && nc % 4 != 0 && !whole_tail)) {
+  if (nc == 0 || !inside(c0, nc, d.featureChannels) || c0 % 4 != 0 || (c0 != 0 && nc % 4 != 0 && !whole_tail)) {
     misuse(image, "featureChannelInfo", "offset " + std::to_string(c0) + ", count " + std::to_string(nc),
            "an offset that is a multiple of 4 and channels below " + std::to_string(d.featureChannels), "");
   }
@@ -58,6 +80,18 @@ void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Str
   const std::size_t column = strides.bytesPerColumn != 0 ? strides.bytesPerColumn : (hwc ? nc * e : e);
   const std::size_t row = strides.bytesPerRow != 0 ? strides.bytesPerRow : (hwc ? rw * nc * e : rw * e);
   const std::size_t stack = strides.bytesPerImage != 0 ? strides.bytesPerImage : (hwc ? rh * row : nc * rh * row);
+  // A stride is checked only if it is stepped: clients pass nonsense for loops of one (spec: core 5.4(5)).
+  const auto check_stride = [&](const char* name, std::size_t bytes, std::size_t least, bool stepped) {
+    if (!stepped || bytes >= least) return;
+    misuse(image, name, std::to_string(bytes), std::to_string(least) + " or more", "Pass 0 for dense memory.");
+  };
+  const std::size_t texel = hwc ? nc * e : e;
+  check_stride("bytesPerColumn", column, texel, rw > 1);
+  check_stride("bytesPerRow", row, (rw - 1) * column + texel, rh > 1 || (!hwc && nc > 1));
+  check_stride("bytesPerImage", stack,
+               hwc ? (rh - 1) * row + (rw - 1) * column + texel
+                   : ((nc - 1) * rh + rh - 1) * row + (rw - 1) * column + texel,
+               rd > 1);
   const TensorView view = detail::view_of(image);
   auto* base = static_cast<std::byte*>(view.data);
   const auto at = [&](std::size_t n, std::size_t y, std::size_t x, std::size_t c) {
@@ -151,12 +185,13 @@ std::shared_ptr<ImageRecord> ImageRecord::make(const Device& device, const Image
   const auto& d = descriptor;
   constexpr auto limit = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
   const auto fits = [](std::size_t extent) { return extent >= 1 && extent <= limit; };
-  if (!fits(d.width) || !fits(d.height) || !fits(d.featureChannels) || !fits(d.numberOfImages) ||
+  const std::optional<std::size_t> bytes = bytes_of(d, count);
+  if (!fits(d.width) || !fits(d.height) || !fits(d.featureChannels) || !fits(d.numberOfImages) || !bytes ||
       !fits(count * d.numberOfImages)) {
     fail({"Image", "", "imageDescriptor",
           std::to_string(d.numberOfImages) + " image(s) of " + std::to_string(d.width) + "x" +
               std::to_string(d.height) + "x" + std::to_string(d.featureChannels),
-          "extents of 1 or more", "Set width, height and featureChannels."});
+          bytes ? "extents of 1 or more" : "what fits into memory", "Set width, height and featureChannels."});
   }
   auto record = std::make_shared<ImageRecord>();
   record->device = device;
@@ -170,14 +205,24 @@ std::shared_ptr<ImageRecord> ImageRecord::make(const Device& device, const Image
                             element_type(d.channelFormat));
   if (maker != nullptr) {
     record->counter.begin(maker->family, record->count);
-    record->memory =
-        maker->temporary(static_cast<std::size_t>(record->desc.count()) * size_of(record->desc.type));
+    record->memory = maker->temporary(*bytes);
   }
   return record;
 }
 
+void ImageRecord::check_reads_left(std::uint32_t index) const {
+  if (counter.temporary && counter.reads_of(index) == 0) {
+    fail({"Image", label, "the image", "read for the last time already", "a temporary image with reads left",
+          "Raise readCount once for every encode that reads it or a view of it."});
+  }
+}
+
 const MemoryPtr& ImageRecord::storage() {
-  if (parent) return parent->storage();
+  if (parent) {
+    parent->check_reads_left(parent_index);
+    return parent->storage();
+  }
+  if (counter.temporary && counter.gone()) check_reads_left(0);
   if (!memory) {
     memory = DeviceImpl::of(device).allocator->allocate(
         static_cast<std::size_t>(desc.count()) * size_of(desc.type), true);
@@ -195,8 +240,7 @@ void ImageRecord::change_reads(std::uint32_t first, std::uint32_t n, std::ptrdif
 
 void ImageRecord::release(Recording* recording) {
   if (parent) {  // a view took over one of the parent's reads
-    const std::shared_ptr<ImageRecord> owner = std::move(parent);
-    owner->change_reads(parent_index, 1, -1, recording);
+    parent->change_reads(parent_index, 1, -1, recording);
     return;
   }
   // Without a recording the block returns to the device once the encodes that used it have run.
@@ -296,7 +340,8 @@ ImageBatch Image::batchRepresentation() const { return batchRepresentation({0, n
 
 ImageBatch Image::batchRepresentation(Range subRange) const {
   const auto& record = checked(*this);
-  if (subRange.length == 0 || subRange.location + subRange.length > numberOfImages()) {
+  record->check_reads_left(index_);
+  if (subRange.length == 0 || !inside(subRange.location, subRange.length, numberOfImages())) {
     misuse(*this, "subRange", std::to_string(subRange.length) + " images from " + std::to_string(subRange.location),
            "images below " + std::to_string(numberOfImages()), "");
   }
@@ -318,10 +363,11 @@ ImageBatch Image::batchRepresentation(Range subRange) const {
 
 Image Image::subImage(Range featureChannelRange) const {
   const auto& record = checked(*this);
+  record->check_reads_left(index_);
   const auto [location, wanted] = featureChannelRange;
   const std::size_t channels = featureChannels();
   const std::size_t length = location < channels ? std::min(wanted, channels - location) : 0;
-  if (length == 0 || location % 4 != 0 || (wanted % 4 != 0 && location + wanted < channels)) {
+  if (length == 0 || location % 4 != 0 || (wanted % 4 != 0 && wanted < channels - location)) {
     misuse(*this, "featureChannelRange", std::to_string(wanted) + " channels from " + std::to_string(location),
            "multiples of 4 inside " + std::to_string(channels) + " channels", "");
   }
@@ -363,7 +409,9 @@ std::size_t Image::resourceSize() const {
   return static_cast<std::size_t>(record->desc.count()) / record->count * size_of(record->desc.type);
 }
 PurgeableState Image::setPurgeableState(PurgeableState) const {
-  return checked(*this)->memory ? PurgeableState::NonVolatile : PurgeableState::AllocationDeferred;
+  const ImageRecord* owner = checked(*this).get();
+  while (owner->parent) owner = owner->parent.get();
+  return owner->memory ? PurgeableState::NonVolatile : PurgeableState::AllocationDeferred;
 }
 void Image::synchronize(const CommandBuffer& commandBuffer) const {
   static_cast<void>(checked(*this));
@@ -385,8 +433,7 @@ void Image::setReadCount(std::size_t count) const {
 }
 
 std::vector<float> Image::read_floats() const {
-  const auto& record = checked(*this);
-  if (record->counter.temporary) misuse(*this, "the image", "temporary", "storage that the host can reach", "");
+  check_host_access(*this, *checked(*this));
   const auto [desc, data] = detail::view_of(*this);
   std::vector<float> values;
   values.reserve(static_cast<std::size_t>(desc.count()));
@@ -405,8 +452,7 @@ std::vector<float> Image::read_floats() const {
 }
 
 void Image::write_floats(std::span<const float> values) const {
-  const auto& record = checked(*this);
-  if (record->counter.temporary) misuse(*this, "the image", "temporary", "storage that the host can reach", "");
+  check_host_access(*this, *checked(*this));
   const auto [desc, data] = detail::view_of(*this);
   if (values.size() != static_cast<std::size_t>(desc.count())) {
     misuse(*this, "values", std::to_string(values.size()) + " floats", std::to_string(desc.count()), "");
@@ -438,8 +484,7 @@ void TemporaryImage::prefetchStorage(const CommandBuffer& commandBuffer,
   detail::Recording& recording = commandBuffer.recording();
   std::vector<detail::MemoryPtr> blocks;
   for (const ImageDescriptor& d : imageDescriptorList) {
-    blocks.push_back(recording.temporary(d.width * d.height * d.featureChannels * d.numberOfImages *
-                                         size_of(element_type(d.channelFormat))));
+    if (const auto bytes = bytes_of(d, 1)) blocks.push_back(recording.temporary(*bytes));
   }
   for (auto& block : blocks) recording.recycle(std::move(block));
 }
@@ -481,7 +526,7 @@ Image ImageBatch::operator[](std::size_t index) const {
 }
 
 ImageBatch ImageBatch::subrange(Range range) const {
-  if (range.location + range.length > size()) {
+  if (!inside(range.location, range.length, size())) {
     fail({"ImageBatch", "", "range", std::to_string(range.length) + " images from " + std::to_string(range.location),
           "images below " + std::to_string(size()), ""});
   }
@@ -500,9 +545,15 @@ std::size_t ImageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t
     return run.count;
   }
   std::size_t distinct = 0;
-  ImageBatchIterate(batch, [&](const Image& image, std::size_t) {
+  ImageBatchIterate(batch, [&](const Image& image, std::size_t) {  // first, so that all or none change
     ++distinct;
-    const auto& record = ImageRecord::of(image);
+    const auto& record = checked(image);
+    if (!record->counter.temporary) return std::numeric_limits<std::ptrdiff_t>::min();
+    record->counter.check(ImageRecord::index_of(image), 1, amount, "TemporaryImage", record->label);
+    return std::numeric_limits<std::ptrdiff_t>::min();
+  });
+  ImageBatchIterate(batch, [&](const Image& image, std::size_t) {
+    const auto& record = checked(image);
     if (record->counter.temporary) record->change_reads(ImageRecord::index_of(image), 1, amount, nullptr);
     return std::numeric_limits<std::ptrdiff_t>::min();
   });

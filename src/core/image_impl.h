@@ -49,13 +49,15 @@ struct ImageRecord {
 
   [[nodiscard]] static std::shared_ptr<ImageRecord> make(const Device& device, const ImageDescriptor& descriptor,
                                                          std::size_t count, Recording* maker);
-  /// Storage and its retaining pointer, made on demand.
+  /// Storage and its retaining pointer, made on demand. Throws InvalidArgument once the last read is
+  /// over, of this record or of one that it is a view of.
   [[nodiscard]] std::byte* address();
   [[nodiscard]] const MemoryPtr& storage();
 
   /// Adds to the count of `[first, first + n)`, skipping images at 0; releases at 0.
   void change_reads(std::uint32_t first, std::uint32_t n, std::ptrdiff_t amount, Recording* recording);
   void release(Recording* recording);
+  void check_reads_left(std::uint32_t index) const;
 };
 
 /// Raw host access for `readBytes`: address of image `index` and a description of it.

@@ -56,34 +56,50 @@ std::size_t plus(std::size_t a, std::size_t b) { return b > no_limit - a ? no_li
 std::size_t recommended_stride(std::size_t elements, DataType type) {
   const std::size_t element = SizeofDataType(type), tight = times(elements, element);
   if (elements <= 1 || element == 0 || tight > no_limit - 16) return tight;
-  const bool is_float = (static_cast<std::uint32_t>(type) &
-                         static_cast<std::uint32_t>(DataType::FloatBit)) != 0;
+  const bool is_float =
+      (static_cast<std::uint32_t>(type) & static_cast<std::uint32_t>(DataType::FloatBit)) != 0;
   const std::size_t unit = is_float ? 16 : 4 * element;
   return (tight + unit - 1) / unit * unit;
 }
 
 std::string name_of(DataType type) {
   switch (type) {
-    case DataType::Float32: return "Float32";
-    case DataType::Float16: return "Float16";
-    case DataType::BFloat16: return "BFloat16";
-    case DataType::Int8: return "Int8";
-    case DataType::Int16: return "Int16";
-    case DataType::Int32: return "Int32";
-    case DataType::Int64: return "Int64";
-    case DataType::UInt8: return "UInt8";
-    case DataType::UInt16: return "UInt16";
-    case DataType::UInt32: return "UInt32";
-    case DataType::UInt64: return "UInt64";
-    case DataType::Bool: return "Bool";
-    case DataType::Unorm8: return "Unorm8";
-    case DataType::Unorm1: return "Unorm1";
-    case DataType::Invalid: return "Invalid";
+    case DataType::Float32:
+      return "Float32";
+    case DataType::Float16:
+      return "Float16";
+    case DataType::BFloat16:
+      return "BFloat16";
+    case DataType::Int8:
+      return "Int8";
+    case DataType::Int16:
+      return "Int16";
+    case DataType::Int32:
+      return "Int32";
+    case DataType::Int64:
+      return "Int64";
+    case DataType::UInt8:
+      return "UInt8";
+    case DataType::UInt16:
+      return "UInt16";
+    case DataType::UInt32:
+      return "UInt32";
+    case DataType::UInt64:
+      return "UInt64";
+    case DataType::Bool:
+      return "Bool";
+    case DataType::Unorm8:
+      return "Unorm8";
+    case DataType::Unorm1:
+      return "Unorm1";
+    case DataType::Invalid:
+      return "Invalid";
     case DataType::FloatBit:
     case DataType::ComplexBit:
     case DataType::SignedBit:
     case DataType::NormalizedBit:
-    case DataType::AlternateEncodingBit: break;
+    case DataType::AlternateEncodingBit:
+      break;
   }
   std::ostringstream text;
   text << "0x" << std::hex << std::setw(8) << std::setfill('0') << static_cast<std::uint32_t>(type);
@@ -107,8 +123,8 @@ void check(const ArrayRecord& record) {
                           std::string remedy) {
     fail({record.subject, "", argument, std::move(got), std::move(needed), std::move(remedy)});
   };
-  const char* const descriptor = record.is_matrix ? "Correct the matrix descriptor."
-                                                  : "Correct the vector descriptor.";
+  const char* const descriptor =
+      record.is_matrix ? "Correct the matrix descriptor." : "Correct the vector descriptor.";
   const auto check_extent = [&](const char* argument, std::size_t extent) {
     constexpr auto largest = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
     if (extent >= 1 && extent <= largest) return;
@@ -127,10 +143,10 @@ void check(const ArrayRecord& record) {
   const auto check_stride = [&](const char* argument, std::size_t stride, std::size_t unit,
                                 std::size_t least, const std::string& remedy) {
     if (stride % unit == 0 && stride >= least) return;
-    refuse(argument, std::to_string(stride),
-           "a multiple of " + std::to_string(unit) + " that is " + std::to_string(least) +
-               " or more",
-           remedy);
+    refuse(
+        argument, std::to_string(stride),
+        "a multiple of " + std::to_string(unit) + " that is " + std::to_string(least) + " or more",
+        remedy);
   };
   const std::size_t tight = record.columns * element;
   if (!record.is_matrix) {
@@ -244,7 +260,8 @@ void prefetch(const CommandBuffer& commandBuffer, std::span<const Descriptor> li
 
 }  // namespace
 
-// ---- descriptors ---------------------------------------------------------------------------------
+// ---- descriptors
+// ---------------------------------------------------------------------------------
 
 VectorDescriptor VectorDescriptor::vectorDescriptor(std::size_t length, DataType dataType) {
   return vectorDescriptor(length, 1, vectorBytes(length, dataType), dataType);
@@ -282,7 +299,8 @@ std::size_t MatrixDescriptor::rowBytes(std::size_t columns, DataType dataType) {
   return recommended_stride(columns, dataType);
 }
 
-// ---- both ----------------------------------------------------------------------------------------
+// ---- both
+// ----------------------------------------------------------------------------------------
 
 ArrayRecord& StridedArray::record() const {
   if (!record_) {
@@ -358,13 +376,21 @@ TensorView StridedArray::view(detail::Recording& recording) const {
   const ArrayRecord& own = record();
   TensorDesc desc;
   switch (own.type) {
-    case DataType::Float32: desc.type = ElementType::float32; break;
-    case DataType::Float16: desc.type = ElementType::float16; break;
-    case DataType::BFloat16: desc.type = ElementType::bfloat16; break;
-    case DataType::UInt8: desc.type = ElementType::uint8; break;
+    case DataType::Float32:
+      desc.type = ElementType::float32;
+      break;
+    case DataType::Float16:
+      desc.type = ElementType::float16;
+      break;
+    case DataType::BFloat16:
+      desc.type = ElementType::bfloat16;
+      break;
+    case DataType::UInt8:
+      desc.type = ElementType::uint8;
+      break;
     default:
-      fail({own.subject, "", "dataType", name_of(own.type),
-            "Float32, Float16, BFloat16 or UInt8", ""});
+      fail({own.subject, "", "dataType", name_of(own.type), "Float32, Float16, BFloat16 or UInt8",
+            ""});
   }
   desc.n = static_cast<std::int32_t>(own.count);
   desc.h = static_cast<std::int32_t>(own.rows);
@@ -386,7 +412,8 @@ void StridedArray::consume(detail::Recording& recording) const {
   if (--own.reads == 0) own.release(&recording);
 }
 
-// ---- vectors and matrices ------------------------------------------------------------------------
+// ---- vectors and matrices
+// ------------------------------------------------------------------------
 
 Vector::Vector(Buffer buffer, const VectorDescriptor& descriptor)
     : Vector(std::move(buffer), 0, descriptor) {}

@@ -1,6 +1,8 @@
 #include "core/memory.h"
 
 #include <bit>
+#include <limits>
+#include <string>
 
 #include "cermet/core/error.h"
 
@@ -17,6 +19,10 @@ std::size_t Allocator::round_up(std::size_t bytes) {
 }
 
 MemoryPtr Allocator::allocate(std::size_t bytes, bool zeroed) {
+  if (bytes > std::numeric_limits<std::size_t>::max() / 4) {  // rounding up would wrap round
+    throw DeviceError(CommandBufferError::OutOfMemory,
+                      "The device has no " + std::to_string(bytes) + " bytes: more than any machine holds.");
+  }
   const std::size_t size = round_up(bytes);
   std::byte* block = nullptr;
   {
@@ -48,12 +54,15 @@ MemoryPtr Allocator::allocate(std::size_t bytes, bool zeroed) {
 void Allocator::give_back(std::byte* block, std::size_t bytes) noexcept {
   const std::scoped_lock lock(mutex_);
   in_use_ -= bytes;
-  if (cached_ + bytes > cache_limit) {
-    engine_->release(block, bytes);
-    return;
+  try {
+    if (cached_ + bytes <= cache_limit) {
+      free_[bytes].push_back(block);
+      cached_ += bytes;
+      return;
+    }
+  } catch (const std::bad_alloc&) {  // no room to remember it
   }
-  free_[bytes].push_back(block);
-  cached_ += bytes;
+  engine_->release(block, bytes);
 }
 
 void Allocator::release_cache_locked() noexcept {

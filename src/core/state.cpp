@@ -26,6 +26,9 @@ State::State(Buffer resource) : State(std::vector<Buffer>{std::move(resource)}) 
 State::State(std::vector<Buffer> resources) {
   for (Buffer& buffer : resources) {
     if (!buffer) fail({"State", "", "resource", "nil", "a buffer", ""});
+    if (device_ && !(buffer.device() == device_)) {
+      fail({"State", "", "resource", "on another device", "buffers of one device", ""});
+    }
     device_ = buffer.device();
     Resource& adopted = resources_.emplace_back();
     adopted.bytes = buffer.length();
@@ -99,12 +102,13 @@ void State::check_usable(const detail::Recording& recording) const {
 }
 
 void State::consume(detail::Recording& recording) {
-  if (!temporary_) return;
+  if (!temporary_ || reads_ == 0) return;
   if (--reads_ == 0) release(&recording);
 }
 
 void State::release(detail::Recording* recording) {
   for (Resource& resource : resources_) {
+    resource.image = {};
     if (!resource.buffer) continue;
     const auto& impl = detail::BufferImpl::of(resource.buffer);
     if (recording != nullptr && impl.use_count() == 1) recording->recycle(impl->memory);
@@ -188,6 +192,9 @@ StateBatch::StateBatch(std::vector<StatePtr> states) {
     states_ = std::move(states);
   }
 }
+void StateBatch::refuse_index(std::size_t index) const {
+  fail({"StateBatch", "", "index", std::to_string(index), "less than " + std::to_string(size()), ""});
+}
 StateBatch StateBatch::repeated(StatePtr state, std::size_t count) {
   StateBatch batch;
   if (!state || count == 0) return batch;
@@ -199,22 +206,24 @@ std::vector<StatePtr> StateBatch::distinct() const {
   if (one_) return {one_};
   std::vector<StatePtr> seen;
   for (const StatePtr& state : states_) {
-    if (std::find(seen.begin(), seen.end(), state) == seen.end()) seen.push_back(state);
+    if (state && std::find(seen.begin(), seen.end(), state) == seen.end()) seen.push_back(state);
   }
   return seen;
 }
 
 std::size_t StateBatchIncrementReadCount(const StateBatch& batch, std::ptrdiff_t amount) {
   const auto states = batch.distinct();
-  for (const StatePtr& state : states) {
-    if (!state->isTemporary() || state->readCount() == 0) continue;
-    const std::ptrdiff_t count = static_cast<std::ptrdiff_t>(state->readCount()) + amount;
-    if (count < 0) {
+  const auto changes = [](const StatePtr& state) { return state->isTemporary() && state->readCount() != 0; };
+  for (const StatePtr& state : states) {  // first, so that all or none change
+    if (changes(state) && static_cast<std::ptrdiff_t>(state->readCount()) + amount < 0) {
       fail({state->class_name(), state->label(), "readCount",
             std::to_string(state->readCount()) + ", to be changed by " + std::to_string(amount),
             "a count that stays at 0 or more", "Raise readCount once for every encode that reads the state."});
     }
-    state->setReadCount(static_cast<std::size_t>(count));
+  }
+  for (const StatePtr& state : states) {
+    if (!changes(state)) continue;
+    state->setReadCount(static_cast<std::size_t>(static_cast<std::ptrdiff_t>(state->readCount()) + amount));
   }
   return states.size();
 }

@@ -5,9 +5,11 @@
 // shares. Sigmoid, TanH, ELU and the natural exponential are polynomials good to about an ulp;
 // SoftPlus, Power, Logarithm and GeLU call the scalar C library.
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "cermet/ops/activation.h"
 
@@ -68,6 +70,14 @@ struct ReducedExponent {
 [[nodiscard]] inline float hyperbolic_tangent(float x) {
   const float e = exponential_minus_one(-2.0F * std::fabs(x));
   return std::copysign(e / (2.0F + e), x);
+}
+
+/// The largest of `count` values, NaN passed over; -infinity for none.
+[[nodiscard]] inline float largest_of(const float* values, std::int64_t count) {
+  float largest = -std::numeric_limits<float>::infinity();
+#pragma omp simd reduction(max : largest)
+  for (std::int64_t i = 0; i < count; ++i) largest = std::max(largest, values[i]);
+  return largest;
 }
 
 /// f(x). `slope`: PReLU's of the channel, unused otherwise.

@@ -18,22 +18,25 @@ constexpr std::int64_t channel_block = 64;
 /// The limits that were set; one at its default is none, so that infinities and NaN pass.
 struct Clamp {
   float low, high;
-  bool has_low, has_high;
+  std::int32_t no_low, no_high;
 
   Clamp(float minimum, float maximum)
-      : has_low(minimum != std::numeric_limits<float>::lowest()),
-        has_high(maximum != std::numeric_limits<float>::max()) {
-    low = has_low ? minimum : -std::numeric_limits<float>::infinity();
-    high = has_high ? maximum : std::numeric_limits<float>::infinity();
+      : low(minimum),
+        high(maximum),
+        no_low(minimum == std::numeric_limits<float>::lowest() ? 1 : 0),
+        no_high(maximum == std::numeric_limits<float>::max() ? 1 : 0) {
+    if (no_low != 0) low = -std::numeric_limits<float>::infinity();
+    if (no_high != 0) high = std::numeric_limits<float>::infinity();
   }
   [[nodiscard]] float operator()(float value) const {
     const float above = value < low ? low : value;
     return above > high ? high : above;
   }
-  /// The value passed unchanged and its gradient passes too.
-  [[nodiscard]] std::uint8_t passes(float value) const {
-    const bool above = !has_low | (value > low), below = !has_high | (value < high);
-    return static_cast<std::uint8_t>(above & below);
+  /// 1: the value passed unchanged and its gradient passes too.
+  [[nodiscard]] std::int32_t passes(float value) const {
+    const std::int32_t above = value > low ? 1 : no_low;
+    const std::int32_t below = value < high ? 1 : no_high;
+    return above & below;
   }
 };
 
@@ -82,8 +85,8 @@ void combine_values(const Run& run, const Arithmetic& given, const Clamp& given_
   if (run.mask != nullptr) {
 #pragma omp simd
     for (std::int64_t i = 0; i < run.count; ++i) {
-      run.mask[i] =
-          clamp.passes(combine<kind>(x_moves ? run.x[i] : x0, y_moves ? run.y[i] : y0, op));
+      run.mask[i] = static_cast<std::uint8_t>(
+          clamp.passes(combine<kind>(x_moves ? run.x[i] : x0, y_moves ? run.y[i] : y0, op)));
     }
   }
 #pragma omp simd
@@ -150,25 +153,42 @@ StepPtr prepare(const Arithmetic& op, Descs descs, Engine& engine) {
 
 namespace {
 
-/// One pixel's terms of the gradient at channels from `c` on.
+/// One pixel of the gradient and what takes part in its terms.
 struct Terms {
   const float *g, *other;    // `other` null: it takes no part
   const std::uint8_t* mask;  // may be null
   std::int64_t other_step;
   float p, s;
 
-  /// p*g*mask [* s*other]; where the mask is 0 the term is exactly 0.
-  [[nodiscard]] double operator()(std::int64_t c) const {
-    double term = double{p} * double{g[c]};
-    if (other != nullptr) term *= double{s} * double{other[c * other_step]};
-    return mask == nullptr || mask[c] != 0 ? term : 0.0;
+  /// use(term) with a function of the channel that gives p*g*mask [* s*other] in type T; where the
+  /// mask is 0 the term is exactly 0. Every case has a loop of its own.
+  template <class T, class Use>
+  void visit(Use&& use) const {
+    if (other == nullptr) return visit_mask<T>(use, [](std::int64_t) { return T{1}; });
+    if (other_step != 0) {
+      return visit_mask<T>(use, [v = other, k = T{s}](std::int64_t c) { return k * T{v[c]}; });
+    }
+    visit_mask<T>(use, [value = T{s} * T{*other}](std::int64_t) { return value; });
+  }
+
+ private:
+  template <class T, class Use, class Factor>
+  void visit_mask(Use&& use, Factor factor) const {
+    const auto product = [values = g, k = T{p}, factor](std::int64_t c) {
+      return k * T{values[c]} * factor(c);
+    };
+    if (mask == nullptr) return use(product);
+    use([product, m = mask](std::int64_t c) {
+      const T term = product(c);
+      return m[c] != 0 ? term : T{0};
+    });
   }
 };
 
 /// Everything about the gradient but addresses.
 struct Reduction {
   TensorDesc gradient, mask, destination;
-  Broadcast other, target;
+  Broadcast other;
   ArithmeticGradient op;
   bool multiplies;
 
@@ -177,7 +197,6 @@ struct Reduction {
         mask(descs[ArithmeticGradient::mask]),
         destination(descs[ArithmeticGradient::destination]),
         other(descs[ArithmeticGradient::other], gradient),
-        target(destination, gradient),
         op(given),
         multiplies(given.kind == ArithmeticKind::multiply) {}
 
@@ -221,9 +240,10 @@ void reduce_channels(const Reduction& r, const Args& args, const std::array<std:
   const std::int64_t count = std::min(channel_block, r.destination.c - c);
   std::fill_n(sums.data(), count, 0.0);
   r.for_each_source(at[0], at[1], at[2], [&](std::int64_t n, std::int64_t y, std::int64_t x) {
-    const Terms terms = r.terms(args, n, y, x);
+    r.terms(args, n, y, x).visit<double>([&](const auto& term) {
 #pragma omp simd
-    for (std::int64_t i = 0; i < count; ++i) sums[static_cast<std::size_t>(i)] += terms(c + i);
+      for (std::int64_t i = 0; i < count; ++i) sums[static_cast<std::size_t>(i)] += term(c + i);
+    });
   });
   for (std::int64_t i = 0; i < count; ++i) r.store(out + c + i, sums[static_cast<std::size_t>(i)]);
 }
@@ -233,29 +253,26 @@ void reduce_all(const Reduction& r, const Args& args, const std::array<std::int6
                 float* out) {
   double sum = 0;
   r.for_each_source(at[0], at[1], at[2], [&](std::int64_t n, std::int64_t y, std::int64_t x) {
-    const Terms terms = r.terms(args, n, y, x);
-    double part = 0;
+    r.terms(args, n, y, x).visit<double>([&](const auto& term) {
+      double part = 0;
 #pragma omp simd reduction(+ : part)
-    for (std::int64_t c = 0; c < r.gradient.c; ++c) part += terms(c);
-    sum += part;
+      for (std::int64_t c = 0; c < r.gradient.c; ++c) part += term(c);
+      sum += part;
+    });
   });
   r.store(out, sum);
 }
 
 /// Nothing is summed: adjacent values one by one, in float.
-template <bool has_other, bool has_mask>
-void scale_values(const Terms& given, const ArithmeticGradient& op, float* out,
+void scale_values(const Terms& terms, const ArithmeticGradient& op, float* out,
                   std::int64_t count) {
-  const Terms terms = given;  // copies: stores cannot change them
   const Clamp clamp(op.minimumValue, op.maximumValue);
   const float bias = op.bias;
+  terms.visit<float>([&](const auto& term) {
+    const auto own = term;  // a copy: stores cannot change it
 #pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i) {
-    float value = terms.p * terms.g[i];
-    if constexpr (has_other) value *= terms.s * terms.other[i * terms.other_step];
-    if constexpr (has_mask) value = terms.mask[i] != 0 ? value : 0.0F;
-    out[i] = clamp(value + bias);
-  }
+    for (std::int64_t i = 0; i < count; ++i) out[i] = clamp(own(i) + bias);
+  });
 }
 
 StepPtr without_sums(const Reduction& r, Descs descs, int threads) {
@@ -263,10 +280,6 @@ StepPtr without_sums(const Reduction& r, Descs descs, int threads) {
   const Broadcast mask(r.mask.present() ? r.mask : r.destination, r.destination);
   const bool rows = own.is_row(r.destination) && gradient.is_row(r.destination) &&
                     mask.is_row(r.destination) && (!r.multiplies || r.other.is_row(r.destination));
-  const bool masked = r.mask.present();
-  const auto scale = r.multiplies
-                         ? (masked ? &scale_values<true, true> : &scale_values<true, false>)
-                         : (masked ? &scale_values<false, true> : &scale_values<false, false>);
   return make_step(descs, rows ? "rows" : "pixels", [=](const Args& args) {
     float* to = args.at(ArithmeticGradient::destination);
     const std::int64_t h = r.destination.h, columns = rows ? 1 : r.destination.w;
@@ -275,8 +288,8 @@ StepPtr without_sums(const Reduction& r, Descs descs, int threads) {
     parallel(threads, r.destination.n * h, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         for (std::int64_t x = 0; x < columns; ++x) {
-          scale(r.terms(args, row / h, row % h, x), r.op,
-                pixel(to, r.destination, row / h, row % h, x), count);
+          scale_values(r.terms(args, row / h, row % h, x), r.op,
+                       pixel(to, r.destination, row / h, row % h, x), count);
         }
       }
     });

@@ -39,8 +39,14 @@ struct Chunks {
         double* own = sums + chunk * width;
         std::fill_n(own, width, 0.0);
         const std::int64_t last = std::min((chunk + 1) * size, desc.pixels());
-        for (std::int64_t at = chunk * size; at < last; ++at) {
-          visit(at / (h * w), at / w % h, at % w, own);
+        std::int64_t at = chunk * size, n = at / (h * w), y = at / w % h, x = at % w;
+        for (; at < last; ++at) {
+          visit(n, y, x, own);
+          if (++x < w) continue;
+          x = 0;
+          if (++y < h) continue;
+          y = 0;
+          ++n;
         }
       }
     });
@@ -166,7 +172,15 @@ template <class Body>
 void for_each_pixel(int threads, const TensorDesc& desc, Body&& body) {
   const std::int64_t h = desc.h, w = desc.w;
   parallel(threads, desc.pixels(), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t at = begin; at < end; ++at) body(at / (h * w), at / w % h, at % w);
+    std::int64_t n = begin / (h * w), y = begin / w % h, x = begin % w;
+    for (std::int64_t at = begin; at < end; ++at) {
+      body(n, y, x);
+      if (++x < w) continue;
+      x = 0;
+      if (++y < h) continue;
+      y = 0;
+      ++n;
+    }
   });
 }
 

@@ -3,8 +3,10 @@
 // go row by row, then over the rows of an image, then over images: the order is fixed.
 // Own code: no library has these functions with these weights, reductions and label gradients.
 
+#include <array>
 #include <cmath>
 #include <initializer_list>
+#include <utility>
 
 #include "cpu/activation.h"
 #include "cpu/engine.h"
@@ -113,7 +115,7 @@ struct LogSum {
   [[nodiscard]] double of(float y) const { return double{y - largest} - rest; }
 };
 LogSum log_sum(const Run& run) {
-  const float largest = *std::max_element(run.y, run.y + run.count);
+  const float largest = largest_of(run.y, run.count);
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t c = 0; c < run.count; ++c) sum += double{exponential(run.y[c] - largest)};
@@ -191,33 +193,14 @@ void exact_softmax_run(const Run& run, const Arriving& arriving, const Parameter
 using LossRun = double (*)(const Run&, const Parameters&, float*);
 using GradientRun = void (*)(const Run&, const Arriving&, const Parameters&, float*);
 
-template <class Body>
-decltype(auto) with_type(CNNLossType type, Body&& body) {
-  using enum CNNLossType;
-  switch (type) {
-    case MeanAbsoluteError:
-      return body.template operator()<MeanAbsoluteError>();
-    case MeanSquaredError:
-      return body.template operator()<MeanSquaredError>();
-    case SigmoidCrossEntropy:
-      return body.template operator()<SigmoidCrossEntropy>();
-    case CategoricalCrossEntropy:
-      return body.template operator()<CategoricalCrossEntropy>();
-    case Hinge:
-      return body.template operator()<Hinge>();
-    case Huber:
-      return body.template operator()<Huber>();
-    case CosineDistance:
-      return body.template operator()<CosineDistance>();
-    case Log:
-      return body.template operator()<Log>();
-    case KullbackLeiblerDivergence:
-      return body.template operator()<KullbackLeiblerDivergence>();
-    case SoftMaxCrossEntropy:
-    case Count:
-      break;
+/// make.template operator()<type>() of the operator's type: a function for its runs.
+template <class Make>
+auto with_type(CNNLossType type, Make&& make) {
+  return [&]<std::size_t... i>(std::index_sequence<i...>) {
+    const std::array table{make.template operator()<static_cast<CNNLossType>(i)>()...};
+    return table[static_cast<std::size_t>(type)];
   }
-  return body.template operator()<SoftMaxCrossEntropy>();
+  (std::make_index_sequence<static_cast<std::size_t>(CNNLossType::Count)>{});
 }
 
 /// Where the slots' values lie, and how they are cut into runs.

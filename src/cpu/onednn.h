@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cermet/core/step.h"
@@ -59,8 +60,9 @@ struct Primitive {
   std::vector<Argument> arguments;
   Desc scratchpad;
 
-  [[nodiscard]] bool is_reference() const {
-    return implementation.find("ref") != std::string::npos;
+  /// "ref", "gemm", "jit"
+  [[nodiscard]] bool is(std::string_view kind) const {
+    return implementation.find(kind) != std::string::npos;
   }
 };
 

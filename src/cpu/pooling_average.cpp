@@ -5,6 +5,7 @@
 // every destination pixel sums its windows in order, so results repeat for every thread count.
 
 #include <array>
+#include <vector>
 
 #include "cpu/engine.h"
 
@@ -56,6 +57,13 @@ struct Axes {
 template <class Sum, class Weight>
 void sum_pixels(const float* image, const TensorDesc& desc, Axis::Span lines, Axis::Span columns,
                 Weight&& weight, float divisor, float* out) {
+  if (lines.end == lines.begin + 1 && columns.end == columns.begin + 1) {
+    const float* values = pixel(image, desc, 0, lines.begin, columns.begin);
+    const auto factor = static_cast<float>(weight(lines.begin, columns.begin));
+#pragma omp simd
+    for (std::int64_t c = 0; c < desc.c; ++c) out[c] = values[c] * factor / divisor;
+    return;
+  }
   alignas(64) std::array<Sum, channel_block> sums;
   for (std::int64_t first = 0; first < desc.c; first += channel_block) {
     const std::int64_t count = std::min(channel_block, desc.c - first);
@@ -86,7 +94,15 @@ template <class Body>
 void for_each_pixel(int threads, const TensorDesc& desc, Body&& body) {
   const std::int64_t h = desc.h, w = desc.w;
   parallel(threads, desc.pixels(), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t at = begin; at < end; ++at) body(at / (h * w), at / w % h, at % w);
+    std::int64_t n = begin / (h * w), y = begin / w % h, x = begin % w;
+    for (std::int64_t at = begin; at < end; ++at) {
+      body(n, y, x);
+      if (++x < w) continue;
+      x = 0;
+      if (++y < h) continue;
+      y = 0;
+      ++n;
+    }
   });
 }
 
@@ -117,13 +133,19 @@ StepPtr pooling_gradient(const PoolingAverageGradient& op, Descs descs, int thre
   const TensorDesc gradient = descs[PoolingAverageGradient::gradient];
   const TensorDesc destination = descs[PoolingAverageGradient::destination];
   const Axes axes(op.forward, op.sourceHeight, op.sourceWidth);
-  const std::int64_t origin_x = op.originX, origin_y = op.originY;
+  std::vector<Axis::Span> readers_y, readers_x;  // of every destination row and column
+  for (std::int64_t y = 0; y < destination.h; ++y) {
+    readers_y.push_back(axes.y.windows(y + op.originY, gradient.h));
+  }
+  for (std::int64_t x = 0; x < destination.w; ++x) {
+    readers_x.push_back(axes.x.windows(x + op.originX, gradient.w));
+  }
   return make_step(descs, "window gather", [=](const Args& args) {
     const auto* g = args.at<const float>(PoolingAverageGradient::gradient);
     float* to = args.at(PoolingAverageGradient::destination);
     for_each_pixel(threads, destination, [&](std::int64_t n, std::int64_t y, std::int64_t x) {
-      const Axis::Span lines = axes.y.windows(y + origin_y, gradient.h);
-      const Axis::Span columns = axes.x.windows(x + origin_x, gradient.w);
+      const Axis::Span lines = readers_y[static_cast<std::size_t>(y)];
+      const Axis::Span columns = readers_x[static_cast<std::size_t>(x)];
       const auto share = [&](std::int64_t j, std::int64_t i) {
         return Sum{1} / static_cast<Sum>(axes.y.length(j) * axes.x.length(i));
       };

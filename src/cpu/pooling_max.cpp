@@ -13,8 +13,14 @@ namespace {
 
 constexpr std::int64_t channel_block = 64;  // the best taps of so many channels stay in cache
 
-/// `tap` takes the place of `best`: larger, or the first NaN.
-inline bool beats(float tap, float best) { return (tap > best) | ((tap != tap) & (best == best)); }
+/// Whichever belongs to the larger of two taps, `later` or `sooner`: a tie stays with the sooner
+/// one and so does the first NaN. Two selections and no logic between masks, which gcc vectorises.
+template <class T>
+inline T of_larger(float tap, float best, T later, T sooner) {
+  const T unless_nan = best == best ? later : sooner;
+  return tap <= best ? sooner : unless_nan;
+}
+inline float larger(float tap, float best) { return of_larger(tap, best, tap, best); }
 
 /// The window of one destination pixel over a source of h x w pixels.
 struct Place {
@@ -55,13 +61,10 @@ struct Quad {
 };
 
 void largest_of_four(const Quad& taps, float* out, std::int64_t channels) {
+  const auto [a, b, c, d] = taps;
 #pragma omp simd
-  for (std::int64_t c = 0; c < channels; ++c) {
-    float best = taps.a[c];
-    best = beats(taps.b[c], best) ? taps.b[c] : best;
-    best = beats(taps.c[c], best) ? taps.c[c] : best;
-    best = beats(taps.d[c], best) ? taps.d[c] : best;
-    out[c] = best;
+  for (std::int64_t i = 0; i < channels; ++i) {
+    out[i] = larger(d[i], larger(c[i], larger(b[i], a[i])));
   }
 }
 
@@ -80,7 +83,7 @@ void pool(const Window& window, const TensorDesc& source, const float* image, Pl
       std::copy_n(tap, channels, out);
     } else {
 #pragma omp simd
-      for (std::int64_t c = 0; c < channels; ++c) out[c] = beats(tap[c], out[c]) ? tap[c] : out[c];
+      for (std::int64_t c = 0; c < channels; ++c) out[c] = larger(tap[c], out[c]);
     }
     first = false;
   });
@@ -167,9 +170,8 @@ void scatter_window(const Scatter& s, std::int64_t j, std::int64_t i) {
 #pragma omp simd
       for (std::int64_t c = 0; c < channels; ++c) {
         const auto at = static_cast<std::size_t>(c);
-        const bool wins = beats(value[c], best[at]);
-        best[at] = wins ? value[c] : best[at];
-        chosen[at] = wins ? tap : chosen[at];
+        chosen[at] = of_larger(value[c], best[at], tap, chosen[at]);
+        best[at] = larger(value[c], best[at]);
       }
     }
     ++tap;
@@ -196,21 +198,20 @@ void scatter_window(const Scatter& s, std::int64_t j, std::int64_t i) {
 /// Windows side by side without a gap: every destination pixel is written once, without a sum.
 void scatter_quad(const Quad& taps, const float* g, float* d, const TensorDesc& destination,
                   std::int64_t channels) {
+  const auto [tap0, tap1, tap2, tap3] = taps;
   float *d0 = d, *d1 = d + destination.stride_w, *d2 = d + destination.stride_h;
   float* d3 = d2 + destination.stride_w;
 #pragma omp simd
-  for (std::int64_t c = 0; c < channels; ++c) {
-    float best = taps.a[c];
-    std::int32_t chosen = 0;
-    chosen = beats(taps.b[c], best) ? 1 : chosen;
-    best = chosen == 1 ? taps.b[c] : best;
-    chosen = beats(taps.c[c], best) ? 2 : chosen;
-    best = chosen == 2 ? taps.c[c] : best;
-    chosen = beats(taps.d[c], best) ? 3 : chosen;
-    d0[c] = chosen == 0 ? g[c] : 0.0F;
-    d1[c] = chosen == 1 ? g[c] : 0.0F;
-    d2[c] = chosen == 2 ? g[c] : 0.0F;
-    d3[c] = chosen == 3 ? g[c] : 0.0F;
+  for (std::int64_t i = 0; i < channels; ++i) {
+    const float first = tap0[i], second = tap1[i], third = tap2[i], fourth = tap3[i];
+    const float two = larger(second, first), three = larger(third, two);
+    // The gradient moves on, or is lost to the earlier taps, each time a later tap is larger.
+    const float share = g[i], to1 = of_larger(second, first, share, 0.0F);
+    const float to0 = of_larger(second, first, 0.0F, share);
+    d0[i] = of_larger(fourth, three, 0.0F, of_larger(third, two, 0.0F, to0));
+    d1[i] = of_larger(fourth, three, 0.0F, of_larger(third, two, 0.0F, to1));
+    d2[i] = of_larger(fourth, three, 0.0F, of_larger(third, two, share, 0.0F));
+    d3[i] = of_larger(fourth, three, share, 0.0F);
   }
 }
 

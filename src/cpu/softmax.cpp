@@ -12,7 +12,7 @@ namespace cermet::cpu {
 namespace {
 
 void soft_max(const float* x, float* y, std::int64_t channels) {
-  const float largest = *std::max_element(x, x + channels);
+  const float largest = largest_of(x, channels);
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t c = 0; c < channels; ++c) {
@@ -26,7 +26,7 @@ void soft_max(const float* x, float* y, std::int64_t channels) {
 }
 
 void log_soft_max(const float* x, float* y, std::int64_t channels) {
-  const float largest = *std::max_element(x, x + channels);
+  const float largest = largest_of(x, channels);
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t c = 0; c < channels; ++c) sum += double{exponential(x[c] - largest)};
@@ -60,7 +60,15 @@ template <class Body>
 void for_each_pixel(int threads, const TensorDesc& desc, Body&& body) {
   const std::int64_t h = desc.h, w = desc.w;
   parallel(threads, desc.pixels(), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t at = begin; at < end; ++at) body(at / (h * w), at / w % h, at % w);
+    std::int64_t n = begin / (h * w), y = begin / w % h, x = begin % w;
+    for (std::int64_t at = begin; at < end; ++at) {
+      body(n, y, x);
+      if (++x < w) continue;
+      x = 0;
+      if (++y < h) continue;
+      y = 0;
+      ++n;
+    }
   });
 }
 

@@ -48,7 +48,7 @@ class CommandQueue {
 /// command buffer of the original: it can be committed in pieces (spec: core 2.2, 3).
 ///
 /// Errors: encoding, adding handlers or committing after `commit`, and waiting without a commit, are
-/// InvalidArgument. A buffer that is dropped uncommitted runs nothing.
+/// InvalidArgument. A buffer that is dropped uncommitted runs nothing and gives up its place.
 class CommandBuffer {
  public:
   using Handler = std::function<void(CommandBuffer)>;
@@ -56,7 +56,8 @@ class CommandBuffer {
   CommandBuffer() = default;
   [[nodiscard]] static CommandBuffer commandBufferFromCommandQueue(const CommandQueue& queue);
   [[nodiscard]] explicit operator bool() const { return core_ != nullptr; }
-  bool operator==(const CommandBuffer&) const = default;
+  /// Equal buffers are recording, or were, the same piece of work.
+  bool operator==(const CommandBuffer& other) const;
 
   /// Reserves the place in the queue's order without starting.
   void enqueue();
@@ -98,6 +99,7 @@ class CommandBuffer {
  private:
   friend struct detail::CommandBufferCore;
   explicit CommandBuffer(std::shared_ptr<detail::CommandBufferCore> core) : core_(std::move(core)) {}
+  [[nodiscard]] const std::shared_ptr<detail::Recording>& root() const;
   std::shared_ptr<detail::CommandBufferCore> core_;
 };
 

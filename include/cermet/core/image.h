@@ -126,10 +126,11 @@ class Image {
   [[nodiscard]] Image subImage(Range featureChannelRange) const;
 
   /// Moves whole images between host memory and the image, tightly packed, in storage type: HWC
-  /// `[y][x][c]`, CHW `[c][y][x]` (spec: core 5.4). Errors: a temporary image; memory too small.
+  /// `[y][x][c]`, CHW `[c][y][x]` (spec: core 5.4). Errors: a temporary or private image.
   void readBytes(void* dataBytes, DataLayout dataLayout, std::size_t imageIndex = 0) const;
   void writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t imageIndex = 0) const;
-  /// Strides in bytes for the windowed forms; 0 means dense.
+  /// Strides in bytes for the windowed forms; 0 means dense. One too small for the loop that steps it
+  /// is an error, one that is never stepped is not looked at.
   struct Strides {
     std::size_t bytesPerColumn = 0, bytesPerRow = 0, bytesPerImage = 0;
   };

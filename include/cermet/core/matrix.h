@@ -30,8 +30,8 @@ class VectorDescriptor {
   [[nodiscard]] static VectorDescriptor vectorDescriptor(std::size_t length, std::size_t vectors,
                                                          std::size_t vectorBytes,
                                                          DataType dataType);
-  /// Recommended bytes from one vector to the next (spec: rnn-matrix A2): one element alone stays as
-  /// it is, floats are rounded up to 16 bytes, integers to 4 elements.
+  /// Recommended bytes from one vector to the next (spec: rnn-matrix A2): one element alone stays
+  /// as it is, floats are rounded up to 16 bytes, integers to 4 elements.
   [[nodiscard]] static std::size_t vectorBytes(std::size_t length, DataType dataType);
 
   [[nodiscard]] std::size_t length() const { return length_; }
@@ -48,17 +48,17 @@ class VectorDescriptor {
   DataType type_ = DataType::Float32;
 };
 
-/// `matrices` matrices of `rows` x `columns` elements, row-major; rows are `rowBytes` apart, matrices
-/// `matrixBytes`. Checked where a matrix is made.
+/// `matrices` matrices of `rows` x `columns` elements, row-major; rows are `rowBytes` apart,
+/// matrices `matrixBytes`. Checked where a matrix is made.
 class MatrixDescriptor {
  public:
   MatrixDescriptor() = default;
-  /// One matrix of `rows * rowBytes` bytes. Also the deprecated ...WithDimensions:columns:... spelling.
+  /// One matrix of `rows * rowBytes` bytes. Also the deprecated ...WithDimensions:columns:...
+  /// spelling.
   [[nodiscard]] static MatrixDescriptor matrixDescriptor(std::size_t rows, std::size_t columns,
                                                          std::size_t rowBytes, DataType dataType);
   [[nodiscard]] static MatrixDescriptor matrixDescriptor(std::size_t rows, std::size_t columns,
-                                                         std::size_t matrices,
-                                                         std::size_t rowBytes,
+                                                         std::size_t matrices, std::size_t rowBytes,
                                                          std::size_t matrixBytes,
                                                          DataType dataType);
   /// Recommended bytes from one row to the next, rounded as `VectorDescriptor::vectorBytes`; any
@@ -95,16 +95,16 @@ class StridedArray {
   [[nodiscard]] DataType dataType() const;
   /// Bytes from the beginning of `data()` to the first element.
   [[nodiscard]] std::size_t offset() const;
-  /// The buffer; storage of a device is made, zero, at the first call or encode. Of a temporary only
-  /// kernels can tell what it holds; after its last read there is none and this throws.
+  /// The buffer; storage of a device is made, zero, at the first call or encode. Of a temporary
+  /// only kernels can tell what it holds; after its last read there is none and this throws.
   [[nodiscard]] Buffer data() const;
   /// Host and CPU device share memory: nothing is encoded.
   void synchronize(const CommandBuffer& commandBuffer) const;
   /// Bytes of own storage, without forcing it to be made; 0 over a buffer of the caller.
   [[nodiscard]] std::size_t resourceSize() const;
 
-  /// Reads left in a temporary, 1 when made; 0 for a permanent one. Every encode that reads it takes
-  /// one away, writing does not, and at 0 the storage goes back to the command buffer.
+  /// Reads left in a temporary, 1 when made; 0 for a permanent one. Every encode that reads it
+  /// takes one away, writing does not, and at 0 the storage goes back to the command buffer.
   [[nodiscard]] std::size_t readCount() const;
   /// Setting 0 releases the storage. Errors: not a temporary; a count that is 0 already.
   void setReadCount(std::size_t count) const;
@@ -113,12 +113,12 @@ class StridedArray {
   [[nodiscard]] bool is_temporary() const;
   /// "a vector of 4 Float32", "2 matrices of 3x4 Float16", "nil"
   [[nodiscard]] std::string describe() const;
-  /// Throws InvalidArgument in the name of `kernel` and its argument where this is nil or may not be
-  /// used in `recording`.
+  /// Throws InvalidArgument in the name of `kernel` and its argument where this is nil or may not
+  /// be used in `recording`.
   void check_usable(const detail::Recording& recording, const Kernel& kernel,
                     std::string_view argument) const;
-  /// All elements: n = vectors or matrices, h = rows, w = 1, c = length or columns. Kept alive by the
-  /// recording. Float32, Float16, BFloat16 and UInt8 alone have a view.
+  /// All elements: n = vectors or matrices, h = rows, w = 1, c = length or columns. Kept alive by
+  /// the recording. Float32, Float16, BFloat16 and UInt8 alone have a view.
   [[nodiscard]] TensorView view(detail::Recording& recording) const;
   /// Takes away one read of a temporary and releases the storage at 0.
   void consume(detail::Recording& recording) const;

@@ -130,7 +130,10 @@ class StateBatch {
 
   [[nodiscard]] std::size_t size() const { return one_ ? count_ : states_.size(); }
   [[nodiscard]] bool empty() const { return size() == 0; }
-  [[nodiscard]] const StatePtr& operator[](std::size_t index) const { return one_ ? one_ : states_.at(index); }
+  [[nodiscard]] const StatePtr& operator[](std::size_t index) const {
+    if (index >= size()) refuse_index(index);
+    return one_ ? one_ : states_[index];
+  }
   /// The state at `index` as a T; null where it is something else.
   template <class T>
   [[nodiscard]] std::shared_ptr<T> at(std::size_t index) const {
@@ -138,10 +141,11 @@ class StateBatch {
   }
   /// The one object of a repeated batch, else null.
   [[nodiscard]] const StatePtr& shared() const { return one_; }
-  /// Each distinct state once.
+  /// Each distinct state once; nulls are left out.
   [[nodiscard]] std::vector<StatePtr> distinct() const;
 
  private:
+  [[noreturn]] void refuse_index(std::size_t index) const;
   StatePtr one_;
   std::size_t count_ = 0;
   std::vector<StatePtr> states_;

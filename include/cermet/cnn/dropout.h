@@ -1,0 +1,99 @@
+#pragma once
+// Dropout, the state that keeps its mask, and its gradient (spec: pointwise 13).
+
+#include <cstdint>
+#include <vector>
+
+#include "cermet/cnn/kernel.h"
+#include "cermet/core/geometry.h"
+#include "cermet/ops/dropout.h"
+
+namespace cermet {
+
+class CNNDropout;
+
+/// The mask of one image's forward encode. States made together are windows of one buffer, so that
+/// a batch is one step; they are not shared between images.
+class CNNDropoutGradientState final : public NNGradientState {
+ public:
+  CNNDropoutGradientState(const detail::StateOrigin& origin, Buffer masks, std::size_t index,
+                          const TensorDesc& mask, const CNNDropout& dropout);
+
+  /// A copy of the mask, one byte an element: 1 kept, 0 dropped; row-major y, x, channel with the
+  /// extents (stride Y ? H : 1) x (stride X ? W : 1) x (stride of channels ? C : 1) of the region
+  /// that was written. Undefined until the forward encode has completed. Throws for a temporary
+  /// state.
+  [[nodiscard]] std::vector<std::uint8_t> maskData();
+  [[nodiscard]] std::string_view class_name() const override { return "CNNDropoutGradientState"; }
+
+  // For kernels.
+  [[nodiscard]] float keepProbability() const { return keep_; }
+  [[nodiscard]] const Size& maskStrideInPixels() const { return strides_; }
+  /// Extents of this state's mask; n counts the images inside one image object.
+  [[nodiscard]] const TensorDesc& mask() const { return mask_; }
+  /// The buffer of the whole batch, and which window of it is this state's.
+  [[nodiscard]] Buffer masks() { return buffer(0); }
+  [[nodiscard]] std::size_t index() const { return index_; }
+
+ private:
+  std::size_t index_;
+  TensorDesc mask_;
+  float keep_;
+  Size strides_;
+};
+using CNNDropoutGradientStateBatch = StateBatch;
+
+/// y = mask ? x / keepProbability : +0 (selected: a dropped infinity or NaN is 0 too). The mask is
+/// a function of the seed, the number of the encode (0 for the first, one more for each; a copy of
+/// the kernel continues), the image's index in the batch and the element's place in the region
+/// written: the same on every device. There is no inference mode.
+class CNNDropout final : public KernelOf<CNNKernel, Dropout> {
+ public:
+  /// `keepProbability` in (0, 1]. `maskStrideInPixels`: 1 for values of their own along x (width),
+  /// y (height), feature channels (depth), 0 for one value shared along it. Throws InvalidArgument.
+  CNNDropout(const Device& device, float keepProbability, std::size_t seed,
+             Size maskStrideInPixels);
+
+  [[nodiscard]] float keepProbability() const { return op_.keepProbability; }
+  [[nodiscard]] std::size_t seed() const { return seed_; }
+  [[nodiscard]] const Size& maskStrideInPixels() const { return strides_; }
+
+ protected:
+  void record(detail::UnaryEncoding& encoding) const override;
+  [[nodiscard]] StateBatch make_state_batch(const detail::StateOrigin& origin,
+                                            const ImageBatch& sources,
+                                            const ImageBatch& destinations) const override;
+
+ private:
+  std::size_t seed_;
+  Size strides_;
+  mutable std::uint64_t encodes_ = 0;
+};
+
+/// dx = mask ? g / keepProbability : 0 with the state's mask. `secondaryOffset` shifts the mask:
+/// destination position d uses the element of d + secondaryOffset, -offset of the forward encode
+/// when the state sets it. The values of the secondary image are not read.
+class CNNDropoutGradient final : public KernelOf<CNNGradientKernel, DropoutGradient> {
+ public:
+  /// The arguments of the forward kernel; an encode with the state of another one throws.
+  CNNDropoutGradient(const Device& device, float keepProbability, std::size_t seed,
+                     Size maskStrideInPixels);
+
+  [[nodiscard]] float keepProbability() const { return op_.forward.keepProbability; }
+  [[nodiscard]] std::size_t seed() const { return seed_; }
+  [[nodiscard]] const Size& maskStrideInPixels() const { return strides_; }
+
+  void apply(const ForwardRecord& forward) override;
+
+ protected:
+  void record(detail::BinaryEncoding& encoding) const override;
+  void check(const Image& gradient, const Image& source, const Image& destination,
+             const State* state, std::size_t count) const override;
+
+ private:
+  void check_state(const State* state) const;
+  std::size_t seed_;
+  Size strides_;
+};
+
+}  // namespace cermet

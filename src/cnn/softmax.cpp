@@ -1,0 +1,96 @@
+#include "cermet/cnn/softmax.h"
+
+#include <algorithm>
+
+#include "cnn/gradient_state.h"
+
+namespace cermet::detail {
+namespace {
+
+/// What the forward encode wrote of an image placed like its destination, and where pixel (0, 0) of
+/// the result lies in it.
+struct Written {
+  TensorView view;
+  Offset offset;
+
+  Written(const TensorView& image, Offset at, const StateBatch* states) : view(image), offset(at) {
+    const auto* state =
+        states != nullptr ? dynamic_cast<const NNGradientState*>((*states)[0].get()) : nullptr;
+    if (state == nullptr) return;
+    const ForwardRecord& f = state->forward();
+    const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x);
+    const auto y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
+    offset = {at.x - x, at.y - y, at.z};
+    const auto w = static_cast<std::int32_t>(f.destinationWidth);
+    const auto h = static_cast<std::int32_t>(f.destinationHeight);
+    if (image.desc.w != w || image.desc.h != h) return;  // as large as what was written
+    const auto cut = [](std::size_t size, std::ptrdiff_t left) {
+      return static_cast<std::int32_t>(std::min(size, static_cast<std::size_t>(left)));
+    };
+    view =
+        window(image, x, y, cut(f.clipRect.size.width, w - x), cut(f.clipRect.size.height, h - y));
+  }
+};
+
+}  // namespace
+
+SoftMaxKernel::SoftMaxKernel(const Device& device, bool logarithmic) : KernelOf(device) {
+  op_.logarithmic = logarithmic ? 1 : 0;
+}
+
+void SoftMaxKernel::record(UnaryEncoding& e) const {
+  const auto source = e.aligned(*this);
+  detail::encode(e.recording, memo_, op_, {source.view(), e.destination});
+}
+
+StatePtr SoftMaxKernel::make_state(const StateOrigin& origin, const Image&, const Image&) const {
+  return std::make_shared<GeometryState>(origin);
+}
+
+SoftMaxGradientKernel::SoftMaxGradientKernel(const Device& device, bool logarithmic)
+    : KernelOf(device) {
+  op_.forward.logarithmic = logarithmic ? 1 : 0;
+}
+
+void SoftMaxGradientKernel::apply(const ForwardRecord& forward) {
+  CNNGradientKernel::apply(forward);
+  const std::size_t first = forward.sourceFeatureChannelOffset;
+  secondary_.offset = primary_.offset;
+  secondary_.featureChannelOffset = forward.destinationFeatureChannelOffset;
+  secondary_.featureChannelMaxCount =
+      std::min(forward.sourceFeatureChannelMaxCount, forward.sourceFeatureChannels - first);
+}
+
+void SoftMaxGradientKernel::check(const Image& gradient, const Image& result, const Image&,
+                                  const State* state, std::size_t) const {
+  const auto* forward_state = dynamic_cast<const NNGradientState*>(state);
+  if (forward_state == nullptr) return;
+  const ForwardRecord& forward = forward_state->forward();
+  const auto size = [](std::size_t w, std::size_t h) {
+    return std::to_string(w) + "x" + std::to_string(h);
+  };
+  const Region& clip = forward.clipRect;
+  const std::size_t w = std::min(clip.size.width, forward.destinationWidth - clip.origin.x);
+  const std::size_t h = std::min(clip.size.height, forward.destinationHeight - clip.origin.y);
+  const auto fits = [&](const char* argument, const Image& image, const char* remedy) {
+    const bool whole =
+        image.width() == forward.destinationWidth && image.height() == forward.destinationHeight;
+    if (whole || (image.width() == w && image.height() == h)) return;
+    complain(argument, size(image.width(), image.height()),
+             size(w, h) + ", the size that its gradientState was made for", remedy);
+  };
+  fits("sourceGradient", gradient,
+       "Encode the backward pass with the state returned by the matching forward encode.");
+  fits("sourceImage", result, "Pass the result of the forward encode, not its source.");
+}
+
+void SoftMaxGradientKernel::record(BinaryEncoding& e) const {
+  const Written g(e.primary, primaryOffset(), e.states),
+      y(e.secondary, secondaryOffset(), e.states);
+  const AlignedSource gradient(e.recording, g.view, g.offset, e.width, e.height,
+                               ImageEdgeMode::Zero);
+  const AlignedSource result(e.recording, y.view, y.offset, e.width, e.height, secondaryEdgeMode());
+  detail::encode(e.recording, memo_, op_, {gradient.view(), result.view(), e.destination});
+}
+
+}  // namespace cermet::detail

@@ -1,0 +1,140 @@
+#include <algorithm>
+
+#include "cermet/cnn/normalization.h"
+#include "cermet/ops/copy.h"
+#include "cnn/gradient_state.h"
+
+namespace cermet {
+namespace {
+
+Window window_of(std::size_t width, std::size_t height, std::string_view kernel) {
+  for (const auto& [name, value] :
+       {std::pair{"kernelWidth", width}, std::pair{"kernelHeight", height}}) {
+    if (value == 0) fail({kernel, "", name, "0", "1 or more", ""});
+  }
+  Window window;
+  window.kernelWidth = static_cast<std::int32_t>(width);
+  window.kernelHeight = static_cast<std::int32_t>(height);
+  return window;
+}
+
+/// Places windows so that output (0, 0) is centred on `offset`.
+void place(Window& window, Offset offset, ImageEdgeMode edge) {
+  window.padLeft = window.kernelWidth / 2 - static_cast<std::int32_t>(offset.x);
+  window.padTop = window.kernelHeight / 2 - static_cast<std::int32_t>(offset.y);
+  window.clampEdges = edge == ImageEdgeMode::Clamp ? 1 : 0;
+}
+
+/// What the forward encode wrote of an image placed like its destination, and where pixel (0, 0) of
+/// the result lies in it.
+struct Written {
+  TensorView view;
+  Offset offset;
+
+  Written(const TensorView& image, Offset at, const StateBatch* states) : view(image), offset(at) {
+    const auto* state =
+        states != nullptr ? dynamic_cast<const NNGradientState*>((*states)[0].get()) : nullptr;
+    if (state == nullptr) return;
+    const ForwardRecord& f = state->forward();
+    const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x);
+    const auto y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
+    offset = {at.x - x, at.y - y, at.z};
+    const auto w = static_cast<std::int32_t>(f.destinationWidth);
+    const auto h = static_cast<std::int32_t>(f.destinationHeight);
+    if (image.desc.w != w || image.desc.h != h) return;  // as large as what was written
+    const auto cut = [](std::size_t extent, std::ptrdiff_t left) {
+      return static_cast<std::int32_t>(std::min(extent, static_cast<std::size_t>(left)));
+    };
+    view = detail::window(image, x, y, cut(f.clipRect.size.width, w - x),
+                          cut(f.clipRect.size.height, h - y));
+  }
+};
+
+}  // namespace
+
+CNNSpatialNormalization::CNNSpatialNormalization(const Device& device, std::size_t kernelWidth,
+                                                 std::size_t kernelHeight)
+    : KernelOf(device) {
+  op_.window = window_of(kernelWidth, kernelHeight, "CNNSpatialNormalization");
+}
+
+std::size_t CNNSpatialNormalization::kernelWidth() const {
+  return static_cast<std::size_t>(op_.window.kernelWidth);
+}
+std::size_t CNNSpatialNormalization::kernelHeight() const {
+  return static_cast<std::size_t>(op_.window.kernelHeight);
+}
+
+void CNNSpatialNormalization::record(detail::UnaryEncoding& e) const {
+  SpatialNormalization op = op_;
+  place(op.window, offset(), edgeMode());
+  detail::encode(e.recording, memo_, op, {e.source, e.destination});
+}
+
+StatePtr CNNSpatialNormalization::make_state(const detail::StateOrigin& origin, const Image&,
+                                             const Image&) const {
+  return std::make_shared<detail::GeometryState>(origin);
+}
+
+CNNSpatialNormalizationGradient::CNNSpatialNormalizationGradient(const Device& device,
+                                                                 std::size_t kernelWidth,
+                                                                 std::size_t kernelHeight)
+    : KernelOf(device) {
+  op_.forward.window = window_of(kernelWidth, kernelHeight, "CNNSpatialNormalizationGradient");
+  primary_.kernelWidth = secondary_.kernelWidth = kernelWidth;
+  primary_.kernelHeight = secondary_.kernelHeight = kernelHeight;
+}
+
+std::size_t CNNSpatialNormalizationGradient::kernelWidth() const {
+  return static_cast<std::size_t>(op_.forward.window.kernelWidth);
+}
+std::size_t CNNSpatialNormalizationGradient::kernelHeight() const {
+  return static_cast<std::size_t>(op_.forward.window.kernelHeight);
+}
+
+void CNNSpatialNormalizationGradient::apply(const ForwardRecord& forward) {
+  CNNGradientKernel::apply(forward);
+  secondary_.kernelWidth = kernelWidth();
+  secondary_.kernelHeight = kernelHeight();
+}
+
+void CNNSpatialNormalizationGradient::check(const Image& gradient, const Image& source,
+                                            const Image& destination, const State* state,
+                                            std::size_t count) const {
+  CNNGradientKernel::check(gradient, source, destination, state, count);
+  const auto* forward_state = dynamic_cast<const NNGradientState*>(state);
+  if (forward_state == nullptr) return;
+  const ForwardRecord& forward = forward_state->forward();
+  if (forward.kernelWidth == kernelWidth() && forward.kernelHeight == kernelHeight()) return;
+  const auto size = [](std::size_t w, std::size_t h) {
+    return std::to_string(w) + "x" + std::to_string(h);
+  };
+  complain("gradientState", "for a window of " + size(forward.kernelWidth, forward.kernelHeight),
+           size(kernelWidth(), kernelHeight()) + ", the window of this kernel",
+           "Make the gradient kernel with the window of the forward kernel.");
+}
+
+// The operator's output o is a pixel of the gradient region and its source positions are those of
+// the whole source image, so that edges are where they were in the forward encode.
+void CNNSpatialNormalizationGradient::record(detail::BinaryEncoding& e) const {
+  const Written gradient(e.primary, primaryOffset(), e.states);
+  const Offset source = secondaryOffset();
+  SpatialNormalizationGradient op = op_;
+  place(op.forward.window, {source.x - gradient.offset.x, source.y - gradient.offset.y, 0},
+        secondaryEdgeMode());
+  const TensorDesc& from = e.secondary.desc;
+  const bool same_frame = source.x == 0 && source.y == 0 && e.width == from.w && e.height == from.h;
+  if (same_frame) {
+    detail::encode(e.recording, memo_, op, {gradient.view, e.secondary, e.destination});
+    return;
+  }
+  TensorDesc frame = from;
+  frame.type = e.destination.desc.type;
+  const detail::ScratchTensor all(e.recording, frame);
+  detail::encode(e.recording, memo_, op, {gradient.view, e.secondary, all.view});
+  const detail::AlignedSource part(e.recording, all.view, source, e.width, e.height,
+                                   ImageEdgeMode::Zero);
+  detail::encode(e.recording, copy_memo_, Copy{}, {part.view(), e.destination});
+}
+
+}  // namespace cermet

@@ -1,0 +1,118 @@
+#pragma once
+// A compiled filter: the kernel or kernels of one node, and how to encode them.
+
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+
+#include "cermet/cnn/kernel.h"
+#include "cermet/nn/node.h"
+
+namespace cermet::detail {
+
+/// What a node may ask while it is instantiated.
+struct GraphBuild {
+  Device device;
+  const std::set<const NNStateNode*>& consumed_states;
+  const std::map<const NNFilterNode*, GraphFilter*>& built;  // what runs earlier
+  const std::set<const NNFilterNode*>& result_unused;        // filters whose image nobody needs
+};
+
+class GraphFilter {
+ public:
+  struct Run {
+    CommandBuffer commands;
+    std::span<const ImageBatch> sources;
+    std::span<const StateBatch> states;
+    bool wants_state = false, state_is_temporary = false;
+    ImageFeatureChannelFormat format;
+    ImageAllocator* allocator;
+    bool result_needed = true;
+  };
+  struct Result {
+    ImageBatch images;
+    StateBatch states;
+  };
+  virtual ~GraphFilter() = default;
+  GraphFilter(const GraphFilter&) = delete;
+  GraphFilter& operator=(const GraphFilter&) = delete;
+
+  [[nodiscard]] virtual Result encode(const Run& run) = 0;
+  [[nodiscard]] virtual Kernel& kernel() = 0;
+  /// Encodes that read source image `index`.
+  [[nodiscard]] virtual std::size_t reads_of_source(std::size_t) const { return 1; }
+  virtual void reload_from_data_source() {}
+  /// Work for the completed handler of the encode just made; empty: none.
+  [[nodiscard]] virtual std::function<void()> on_completion() { return {}; }
+
+ protected:
+  GraphFilter() = default;
+};
+
+/// Sizes and makes the result of a kernel in a graph.
+template <class K>
+ImageBatch make_result(K& kernel, const GraphFilter::Run& run, std::span<const Image> sources,
+                       std::span<const StatePtr> states) {
+  ImageDescriptor descriptor = kernel.plan(sources, states, run.format);
+  return run.allocator->imageBatch(run.commands, descriptor, kernel, run.sources[0].size());
+}
+
+template <class K>
+void set_up(K& kernel, const NNFilterNode& node) {
+  if (!node.label().empty()) kernel.setLabel(node.label());
+  if (node.paddingPolicy()) kernel.setPadding(node.paddingPolicy());
+}
+
+/// Any forward kernel with one source image.
+template <class K>
+class UnaryFilter : public GraphFilter {
+ public:
+  UnaryFilter(K kernel, const NNFilterNode& node) : kernel_(std::move(kernel)) { set_up(kernel_, node); }
+  [[nodiscard]] K& kernel() override { return kernel_; }
+  [[nodiscard]] Result encode(const Run& run) override {
+    const Image first = run.sources[0].front();
+    Result result;
+    result.images = make_result(kernel_, run, {&first, 1}, {});
+    if (run.wants_state) {
+      result.states = run.state_is_temporary
+                          ? kernel_.temporaryResultStateBatch(run.commands, run.sources[0], {}, result.images)
+                          : kernel_.resultStateBatch(run.sources[0], {}, result.images);
+    }
+    static_cast<CNNKernel&>(kernel_).encodeBatch(run.commands, run.sources[0], result.states, result.images);
+    return result;
+  }
+
+ private:
+  K kernel_;
+};
+
+/// Any gradient kernel: sources are the gradient and one forward image, the state is the forward's.
+template <class K>
+class GradientFilter : public GraphFilter {
+ public:
+  GradientFilter(K kernel, const NNFilterNode& node) : kernel_(std::move(kernel)) { set_up(kernel_, node); }
+  [[nodiscard]] K& kernel() override { return kernel_; }
+  [[nodiscard]] Result encode(const Run& run) override {
+    const Image sources[] = {run.sources[0].front(), run.sources[1].front()};
+    Result result;
+    result.images = make_result(kernel_, run, sources, {&run.states[0][0], 1});
+    static_cast<CNNGradientKernel&>(kernel_).encodeBatch(run.commands, run.sources[0], run.sources[1], run.states[0],
+                                                         result.images);
+    return result;
+  }
+
+ protected:
+  K kernel_;
+};
+
+template <class K>
+std::unique_ptr<GraphFilter> unary_filter(K kernel, const NNFilterNode& node) {
+  return std::make_unique<UnaryFilter<K>>(std::move(kernel), node);
+}
+template <class K>
+std::unique_ptr<GraphFilter> gradient_filter(K kernel, const NNFilterNode& node) {
+  return std::make_unique<GradientFilter<K>>(std::move(kernel), node);
+}
+
+}  // namespace cermet::detail

@@ -1,0 +1,95 @@
+#pragma once
+// A row made ready to drive: how to make the kernels, and what the oracle says they compute.
+
+#include <memory>
+#include <ostream>
+#include <utility>
+#include <vector>
+
+#include "row.h"
+
+namespace cermet::test {
+
+/// What a gradient pass leaves: the image gradient, of the channels that the forward kernel read,
+/// and gradients of parameters.
+struct Gradients {
+  oracle::Tensor image;
+  std::vector<std::vector<double>> parameters;
+};
+
+class Subject {
+ public:
+  explicit Subject(Row row) : row_(std::move(row)) {}
+  virtual ~Subject() = default;
+  Subject(const Subject&) = delete;
+  Subject& operator=(const Subject&) = delete;
+
+  [[nodiscard]] const Row& row() const { return row_; }
+  [[nodiscard]] Geometry geometry() const { return resolve(row_, window(), default_policy()); }
+
+  // The library's side.
+  [[nodiscard]] virtual std::unique_ptr<CNNKernel> forward(const Device& device) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<CNNKernel> copy(const CNNKernel& kernel) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<CNNGradientKernel> gradient(const Device& device) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<CNNGradientKernel> copy(
+      const CNNGradientKernel& kernel) const = 0;
+  /// Gradients of parameters that a gradient encode left in the state.
+  [[nodiscard]] virtual std::vector<std::vector<float>> parameters(const StatePtr&) const {
+    return {};
+  }
+
+  // The specification's side.
+  [[nodiscard]] virtual WindowSize window() const { return {}; }
+  [[nodiscard]] virtual NNPaddingMethod default_policy() const { return NNPaddingMethod::SizeSame; }
+  /// Channels read of those available, and channels written.
+  [[nodiscard]] virtual std::size_t channels_read(std::size_t available) const { return available; }
+  [[nodiscard]] virtual std::size_t channels_written(std::size_t read) const { return read; }
+  /// The region that is written. `source` has the channels that are read.
+  [[nodiscard]] virtual oracle::Tensor value(const oracle::Tensor& source,
+                                             const Geometry& g) const = 0;
+  /// `incoming`: the gradient of the region that was written.
+  [[nodiscard]] virtual Gradients gradients(const oracle::Tensor& source,
+                                            const oracle::Tensor& incoming,
+                                            const Geometry& g) const = 0;
+
+  // Facts about the family.
+  /// The incoming gradient image covers the clip rectangle alone, not the whole destination.
+  [[nodiscard]] virtual bool incoming_is_region() const { return false; }
+  /// The gradient kernel is given the forward result instead of the source.
+  [[nodiscard]] virtual bool gradient_reads_result() const { return false; }
+  /// One state object for the whole batch, which adds up.
+  [[nodiscard]] virtual bool shared_state() const { return false; }
+  /// Result bits may depend on the number of threads or images: a library splits its sums.
+  [[nodiscard]] virtual bool splits_sums() const { return false; }
+
+ private:
+  Row row_;
+};
+using SubjectPtr = std::shared_ptr<const Subject>;
+
+/// Copies of kernels of known classes.
+template <class Forward, class Gradient>
+class SubjectOf : public Subject {
+ public:
+  using Subject::Subject;
+  [[nodiscard]] std::unique_ptr<CNNKernel> copy(const CNNKernel& kernel) const override {
+    return std::make_unique<Forward>(dynamic_cast<const Forward&>(kernel));
+  }
+  [[nodiscard]] std::unique_ptr<CNNGradientKernel> copy(
+      const CNNGradientKernel& kernel) const override {
+    return std::make_unique<Gradient>(dynamic_cast<const Gradient&>(kernel));
+  }
+};
+
+/// Drives a row through every way to encode it and reports what differs from the oracle.
+void check(const Subject& subject);
+
+/// Turns a table into subjects.
+template <class Made, class Table>
+std::vector<SubjectPtr> subjects(const Table& table) {
+  std::vector<SubjectPtr> out;
+  for (const auto& row : table) out.push_back(std::make_shared<Made>(row));
+  return out;
+}
+
+}  // namespace cermet::test
