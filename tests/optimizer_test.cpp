@@ -58,13 +58,16 @@ std::string text_of(Call&& call) {
   return {};
 }
 
-/// Two units in the last place for each step, measured at the element or at `scale`.
+/// `ulp` units in the last place for each step, measured at the element or at `scale`.
 void expect_close(const Floats& got, const Doubles& wanted, int steps = 1, double scale = 0,
-                  const std::string& what = "") {
+                  const std::string& what = "", double ulp = 2) {
   ASSERT_EQ(got.size(), wanted.size()) << what;
   for (std::size_t i = 0; i < got.size(); ++i) {
     const double unit = 0x1p-23 * std::max(std::abs(wanted[i]), scale);
-    EXPECT_NEAR(double{got[i]}, wanted[i], 2 * steps * unit) << what << " [" << i << "]";
+    const double error = std::abs(double{got[i]} - wanted[i]);
+    if (error <= ulp * steps * unit) continue;
+    ADD_FAILURE() << what << " [" << i << "] is " << got[i] << ", wanted " << wanted[i] << ": "
+                  << error / unit << " ulp in " << steps << " steps";
   }
 }
 Doubles doubles(const Floats& values) { return {values.begin(), values.end()}; }
@@ -181,7 +184,9 @@ struct ArrayForm {
   /// What an update may not touch.
   void check(const Floats& before, bool in_place) const {
     EXPECT_EQ(read(gradient), given);
-    if (!in_place) EXPECT_EQ(read(result), before);
+    if (!in_place) {
+      EXPECT_EQ(read(result), before);
+    }
     if constexpr (std::is_same_v<Array, Matrix>) {
       for (const Array& array : {gradient, old_values, moments[0], moments[1], moments[2]}) {
         expect_padding_untouched(array);
@@ -574,11 +579,11 @@ TEST(Optimizer, O4dResume) {
 // ---- against the double-precision oracle
 // ---------------------------------------------------------
 
-TEST(Optimizer, RandomValuesWithinTwoUlpOfDouble) {
-  constexpr std::size_t count = 50001;  // several threads and a tail
+TEST(Optimizer, RandomValuesAgainstDouble) {
+  constexpr std::size_t count = 33001;  // several threads and a tail
   const Floats w = test::floats(count, 1), g = test::floats(count, 2, -3, 3),
-               moment = test::floats(count, 3), square = test::floats(count, 4, 0, 2),
-               largest = test::floats(count, 5, 0, 2);
+               moment = test::floats(count, 3), square = test::floats(count, 4, 0.01F, 2),
+               largest = test::floats(count, 5, 0.01F, 2);
   for (const auto type :
        {NNRegularizationType::None, NNRegularizationType::L1, NNRegularizationType::L2}) {
     for (const bool clip : {false, true}) {
@@ -588,7 +593,9 @@ TEST(Optimizer, RandomValuesWithinTwoUlpOfDouble) {
       const oracle::PreparationScalars scalars{0.7F, -0.5F, 1.5F, 0.01F};
       const Vector gradient = vector_of(g), values = vector_of(w), m = vector_of(moment),
                    v = vector_of(square), x = vector_of(largest), result = zeros(count);
-      // Scales: the largest terms of the sums, so that cancellation does not count.
+      // Scales: the largest terms of the sums, so that cancellation does not count. Squares stay
+      // away from 0, where the step is any number of ulp wrong for a gradient that is one wrong.
+      // Sums of squares have one ulp more: squaring doubles the roundings of the prepared gradient.
       for (const bool nesterov : {false, true}) {
         const Sgd sgd(device(), 0.9F, nesterov, descriptor);
         write(m, moment);
@@ -596,7 +603,7 @@ TEST(Optimizer, RandomValuesWithinTwoUlpOfDouble) {
         const auto wanted = oracle::stochastic_gradient_descent({preparation, nesterov ? 1 : 0},
                                                                 {scalars, 0.03F, 0.9F}, doubles(g),
                                                                 {doubles(w), doubles(moment)});
-        expect_close(read(m), wanted.momentum, 1, 1);
+        expect_close(read(m), wanted.momentum, 1, 1, "momentum");
         expect_close(read(result), wanted.values, 1, 1);
       }
       const NNOptimizerRMSProp rms(device(), 0.8, 1e-6F, descriptor);
@@ -604,7 +611,7 @@ TEST(Optimizer, RandomValuesWithinTwoUlpOfDouble) {
       const auto wanted = oracle::rms_prop(
           {preparation}, {scalars, 0.03F, double{0.8F}, double{static_cast<float>(1 - 0.8)}, 1e-6F},
           doubles(g), {doubles(w), doubles(square)});
-      expect_close(read(v), wanted.sumOfSquares);
+      expect_close(read(v), wanted.sumOfSquares, 1, 0, "sum of squares", 3);
       expect_close(read(result), wanted.values, 1, 0.25);
 
       for (const bool amsgrad : {false, true}) {
@@ -623,9 +630,9 @@ TEST(Optimizer, RandomValuesWithinTwoUlpOfDouble) {
             doubles(g),
             {doubles(w), doubles(moment), doubles(square), amsgrad ? doubles(largest) : Doubles()});
         expect_close(read(m), after.momentum, 1, 0.5);
-        expect_close(read(v), after.velocity);
+        expect_close(read(v), after.velocity, 1, 0, "velocity", 3);
         expect_close(read(result), after.values, 1, 1);
-        if (amsgrad) expect_close(read(x), after.maximumVelocity);
+        if (amsgrad) expect_close(read(x), after.maximumVelocity, 1, 0, "maximum", 3);
         write(x, largest);
       }
     }

@@ -86,7 +86,7 @@ TensorView ArithmeticState::mask(detail::Recording& recording) {
                                      written_.featureChannels, ElementType::uint8);
   const auto bytes = static_cast<std::size_t>(desc.count());
   if (resourceCount() == 0) add_buffer(bytes);
-  if (isTemporary() ? !resource(0, false) || bufferSize(0) < bytes : bufferSize(0) < bytes) {
+  if (bufferSize(0) < bytes || (isTemporary() && !resource(0, false))) {
     const detail::StateOrigin origin{device(), isTemporary() ? &recording : nullptr};
     set_buffer(0, origin.make_buffer(bytes, false));
   }

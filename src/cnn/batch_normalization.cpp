@@ -514,30 +514,35 @@ CNNBatchNormalizationGradient::CNNBatchNormalizationGradient(
   op_.forward.activation = neuron_.activation();
 }
 
-void CNNBatchNormalizationGradient::check(const Image& gradient, const Image& source,
-                                          const Image& destination, const State* state,
-                                          std::size_t count) const {
+const BNState& CNNBatchNormalizationGradient::check_state(const State* state) const {
   const auto* own = dynamic_cast<const BNState*>(state);
   if (own == nullptr) {
     complain("batchNormalizationState", state == nullptr ? "null" : "of another kind",
              "a CNNBatchNormalizationState", state_remedy);
   }
+  return *own;
+}
+
+void CNNBatchNormalizationGradient::check(const Image& gradient, const Image& source,
+                                          const Image& destination, const State* state,
+                                          std::size_t count) const {
+  const BNState& own = check_state(state);
   CNNGradientKernel::check(gradient, source, destination, state, count);
-  const std::size_t channels = own->channel_count();
+  const std::size_t channels = own.channel_count();
   check_channels(*this, "sourceGradient", gradient, primary_.featureChannelOffset,
                  primary_.featureChannelMaxCount, channels);
   check_channels(*this, "sourceImage", source, secondary_.featureChannelOffset,
                  secondary_.featureChannelMaxCount, channels);
   check_slopes(*this, neuron_, channels);
-  if (!own->has_gradient()) {
+  if (!own.has_gradient()) {
     complain("batchNormalizationState", "without the gradients of this batch",
              "gradientForGamma and gradientForBeta",
              "Encode CNNBatchNormalizationStatisticsGradient for every image of the batch first.");
   }
-  if (own->has_statistics() && own->samples() != own->gradient_samples()) {
+  if (own.has_statistics() && own.samples() != own.gradient_samples()) {
     complain("batchNormalizationState",
-             "with gradients of " + std::to_string(own->gradient_samples()) + " pixels",
-             std::to_string(own->samples()) + ", as many as the statistics were computed from",
+             "with gradients of " + std::to_string(own.gradient_samples()) + " pixels",
+             std::to_string(own.samples()) + ", as many as the statistics were computed from",
              "Encode CNNBatchNormalizationStatisticsGradient for every image of the batch first.");
   }
 }
@@ -563,6 +568,7 @@ void CNNBatchNormalizationGradient::encode(
     const CommandBuffer& commandBuffer, const Image& sourceGradient, const Image& sourceImage,
     const CNNBatchNormalizationStatePtr& batchNormalizationState,
     const Image& destinationGradient) const {
+  check_state(batchNormalizationState.get());
   CNNGradientKernel::encode(commandBuffer, sourceGradient, sourceImage,
                             StatePtr(batchNormalizationState), destinationGradient);
 }
@@ -570,6 +576,7 @@ void CNNBatchNormalizationGradient::encodeBatch(
     const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
     const ImageBatch& sourceImages, const CNNBatchNormalizationStatePtr& batchNormalizationState,
     const ImageBatch& destinationGradients) const {
+  check_state(batchNormalizationState.get());
   CNNGradientKernel::encodeBatch(
       commandBuffer, sourceGradients, sourceImages,
       StateBatch::repeated(batchNormalizationState, sourceGradients.size()), destinationGradients);
@@ -577,12 +584,14 @@ void CNNBatchNormalizationGradient::encodeBatch(
 Image CNNBatchNormalizationGradient::encode(
     const CommandBuffer& commandBuffer, const Image& sourceGradient, const Image& sourceImage,
     const CNNBatchNormalizationStatePtr& batchNormalizationState) {
+  check_state(batchNormalizationState.get());
   return CNNGradientKernel::encode(commandBuffer, sourceGradient, sourceImage,
                                    StatePtr(batchNormalizationState));
 }
 ImageBatch CNNBatchNormalizationGradient::encodeBatch(
     const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
     const ImageBatch& sourceImages, const CNNBatchNormalizationStatePtr& batchNormalizationState) {
+  check_state(batchNormalizationState.get());
   return CNNGradientKernel::encodeBatch(
       commandBuffer, sourceGradients, sourceImages,
       StateBatch::repeated(batchNormalizationState, sourceGradients.size()));

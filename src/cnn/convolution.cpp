@@ -356,6 +356,11 @@ void CNNConvolutionGradient::reloadWeightsAndBiases(const CommandBuffer& command
   detail::reload_from_state(weights_, *this, commandBuffer, state, *shape_);
 }
 
+void CNNConvolutionGradient::reload_shared(const CommandBuffer& commandBuffer,
+                                           const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state) {
+  detail::reload_from_state(weights_, *this, commandBuffer, state, *shape_, true);
+}
+
 // ---- fully connected -----------------------------------------------------------------------------
 
 CNNFullyConnected::CNNFullyConnected(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights)

@@ -209,7 +209,8 @@ void ConvolutionWeights::reload(Recording& recording, CNNConvolutionWeightsAndBi
 
 void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kernel& kernel,
                        const CommandBuffer& commandBuffer,
-                       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state, const ConvolutionShape& shape) {
+                       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state, const ConvolutionShape& shape,
+                       bool for_all) {
   const auto refuse = [&](std::string got, std::string needed) {
     fail({kernel.class_name(), kernel.label(), "state", std::move(got), std::move(needed),
           "Pass a state made for the same convolution descriptor."});
@@ -221,7 +222,7 @@ void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kerne
     refuse(std::to_string(state->weight_count()) + " weights and " + std::to_string(state->bias_count()) + " biases",
            std::to_string(shape.weight_count()) + " and " + std::to_string(shape.outputs));
   }
-  if (weights.use_count() > 1) {  // a copy of this kernel keeps what it has
+  if (!for_all && weights.use_count() > 1) {  // a copy of this kernel keeps what it has
     auto own = std::make_shared<ConvolutionWeights>();
     own->half = weights->half;
     own->slopes = weights->slopes;

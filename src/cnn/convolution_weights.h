@@ -61,9 +61,10 @@ struct ConvolutionWeights {
   std::vector<Packed> packed_;
 };
 
-/// Reload of one kernel: leaves parameters that another kernel shares untouched.
+/// Reload of one kernel; `for_all` sharers, or else what another kernel shares stays untouched.
 void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kernel& kernel,
                        const CommandBuffer& commandBuffer,
-                       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state, const ConvolutionShape& shape);
+                       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state, const ConvolutionShape& shape,
+                       bool for_all = false);
 
 }  // namespace cermet::detail

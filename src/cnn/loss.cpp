@@ -387,6 +387,7 @@ void NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer, const Image
     }
     scalars = state->scalars;
   }
+  if (weight_override_) scalars.weight = *weight_override_;
   LossGradient op;
   op.forward = p_.op();
   op.byLabels = by_labels_ ? 1 : 0;

@@ -10,9 +10,9 @@ namespace cermet::cpu::general {
 namespace {
 
 using Index = std::int64_t;
-constexpr Index lanes = 8;         // floats of a register
+constexpr Index lanes = 8;          // floats of a register
 constexpr Index block = 2 * lanes;  // channels that one tile keeps in registers
-constexpr int tile_rows = 6;       // 6 x 2 accumulators, 2 operands and a broadcast fill 16 registers
+constexpr int tile_rows = 6;  // 6 x 2 accumulators, 2 operands and a broadcast fill 16 registers
 
 constexpr Index divide_up(Index value, Index by) { return (value + by - 1) / by; }
 constexpr Index round_up(Index value, Index to) { return divide_up(value, to) * to; }
@@ -28,7 +28,8 @@ __m256i lane_mask(Index count) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bits.data() + (lanes - shown)));
 }
 
-// ---- windows --------------------------------------------------------------------------------------
+// ---- windows
+// --------------------------------------------------------------------------------------
 
 struct WindowMap {
   TensorDesc source, window;
@@ -110,13 +111,14 @@ void fold_row(const WindowMap& map, const float* window, float* destination, Ind
   }
 }
 
-// ---- forward and data gradient: sums of taps ------------------------------------------------------
+// ---- forward and data gradient: sums of taps
+// ------------------------------------------------------
 
 /// Output pixels that read the same taps: all of them going forward; in a data gradient, those with
 /// the same remainder by the stride.
 struct Phase {
   Index rows, columns;
-  Index output;      // offset of the first output pixel
+  Index output;       // offset of the first output pixel
   Index first, taps;  // its part of the tap lists
 };
 struct RowOfPhase {
@@ -133,7 +135,7 @@ struct Gather {
   std::vector<RowOfPhase> rows;
   std::vector<Index> offset, weight;  // of each tap: in the input; in OHWI for lane 0 of group 0
   Index weight_lane = 0, weight_group = 0;
-  bool lanewise = false;  // depthwise: lane k has an input channel of its own
+  bool lanewise = false;                   // depthwise: lane k has an input channel of its own
   std::array<std::int32_t, 2> lane{1, 1};  // that channel is k * lane[0] / lane[1]
   bool relu = false;
   float slope = 0;
@@ -261,9 +263,9 @@ void sum_lanewise(const Tile& tile, const float* input, float* output) {
 using SumKernel = void (*)(const Tile&, const float*, float*);
 template <std::size_t... P>
 constexpr auto sum_kernels(std::index_sequence<P...>) {
-  return std::array<std::array<SumKernel, 4>, sizeof...(P)>{{{
-      &sum_taps<static_cast<int>(P) + 1, 1>, &sum_taps<static_cast<int>(P) + 1, 2>,
-      &sum_lanewise<static_cast<int>(P) + 1, 1>, &sum_lanewise<static_cast<int>(P) + 1, 2>}...}};
+  return std::array<std::array<SumKernel, 4>, sizeof...(P)>{
+      {{&sum_taps<static_cast<int>(P) + 1, 1>, &sum_taps<static_cast<int>(P) + 1, 2>,
+        &sum_lanewise<static_cast<int>(P) + 1, 1>, &sum_lanewise<static_cast<int>(P) + 1, 2>}...}};
 }
 /// [pixels - 1][2 * lanewise + registers - 1]
 constexpr auto sum_table = sum_kernels(std::make_index_sequence<tile_rows>{});
@@ -312,8 +314,8 @@ void sum(const Gather& plan, const float* input, const float* packed, const floa
               _mm256_load_si256(reinterpret_cast<const __m256i*>(channel.data() + v * lanes));
         }
       }
-      float* out = output + n * plan.output_n + phase.output + row * plan.output_row +
-                   g * plan.channels + k;
+      float* out =
+          output + n * plan.output_n + phase.output + row * plan.output_row + g * plan.channels + k;
       sum_row(plan, tile, in, out, phase.columns);
     }
   });
@@ -365,7 +367,9 @@ Gather plan_forward(const Convolution& op, const TensorDesc& source, const Tenso
 }
 
 /// Gradient pixels outside the image that the gather of a data gradient touches, on each side.
-Index margin(Index kernel, Index dilation, Index stride) { return (kernel - 1) * dilation / stride; }
+Index margin(Index kernel, Index dilation, Index stride) {
+  return (kernel - 1) * dilation / stride;
+}
 
 /// Destination position `phase + stride*m` receives tap p from gradient position
 /// `m + (phase - dilation*p)/stride`, when the division is exact.
@@ -404,15 +408,17 @@ Gather plan_gradient(const Convolution& op, const TensorDesc& gradient, const Te
           }
         }
       }
-      plan.phases.push_back({divide_up(to.h - y, window.strideY), divide_up(to.w - x, window.strideX),
-                             y * to.stride_h + x * to.stride_w, first, plan.taps() - first});
+      plan.phases.push_back({divide_up(to.h - y, window.strideY),
+                             divide_up(to.w - x, window.strideX), y * to.stride_h + x * to.stride_w,
+                             first, plan.taps() - first});
     }
   }
   list_rows(plan);
   return plan;
 }
 
-// ---- weight gradient ------------------------------------------------------------------------------
+// ---- weight gradient
+// ------------------------------------------------------------------------------
 
 constexpr Index chunk_pixels = 1024;  // pixels summed in registers before they join the total
 
@@ -472,12 +478,11 @@ void sum_products(const WeightTile& tile) {
         if constexpr (lanewise) {
 #pragma GCC unroll 8
           for (int v = 0; v < V; ++v) {
-            const __m256 read =
-                tile.contiguous_lanes
-                    ? _mm256_maskload_ps(source[t] + at + v * lanes, tile.mask[v])
-                    : _mm256_mask_i32gather_ps(_mm256_setzero_ps(), source[t] + at,
-                                               tile.source_lane[v],
-                                               _mm256_castsi256_ps(tile.mask[v]), sizeof(float));
+            const __m256 read = tile.contiguous_lanes
+                                    ? _mm256_maskload_ps(source[t] + at + v * lanes, tile.mask[v])
+                                    : _mm256_mask_i32gather_ps(
+                                          _mm256_setzero_ps(), source[t] + at, tile.source_lane[v],
+                                          _mm256_castsi256_ps(tile.mask[v]), sizeof(float));
             sums[t][v] = _mm256_fmadd_ps(read, value[v], sums[t][v]);
           }
         } else {
@@ -559,8 +564,8 @@ void add_chunk(const WeightPlan& plan, const Unit& unit, const float* gradient, 
           _mm256_load_si256(reinterpret_cast<const __m256i*>(channel.data() + v * lanes));
     }
   }
-  const std::size_t shape =
-      (plan.lanewise ? 4u : 0u) + (bias && unit.tap_block == 0 ? 2u : 0u) + (left > lanes ? 1u : 0u);
+  const std::size_t shape = (plan.lanewise ? 4u : 0u) + (bias && unit.tap_block == 0 ? 2u : 0u) +
+                            (left > lanes ? 1u : 0u);
   product_table[static_cast<std::size_t>(unit.taps) - 1][shape](tile);
 }
 

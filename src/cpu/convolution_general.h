@@ -1,7 +1,8 @@
 #pragma once
-// Convolution loops of our own, for what oneDNN cannot do or does with its reference code. They take
-// plain tensors and windows that lie inside the source (pads 0); `gather_window` and `fold_window`
-// bring every geometry into that form. Sums have a fixed order: the bits do not depend on threads.
+// Convolution loops of our own, for what oneDNN cannot do or does with its reference code. They
+// take plain tensors and windows that lie inside the source (pads 0); `gather_window` and
+// `fold_window` bring every geometry into that form. Sums have a fixed order: the bits do not
+// depend on threads.
 
 #include "cpu/engine.h"
 
@@ -13,8 +14,8 @@ struct Placement {
   bool clamp = false;
 };
 
-/// window(n, y, x, c) = source(n, y + placement.y, x + placement.x, c); outside the source 0, or the
-/// nearest edge pixel when clamped. Slots: source, window.
+/// window(n, y, x, c) = source(n, y + placement.y, x + placement.x, c); outside the source 0, or
+/// the nearest edge pixel when clamped. Slots: source, window.
 StepPtr gather_window(const TensorDesc& source, const TensorDesc& window, Placement placement,
                       const Engine& engine);
 /// The adjoint: each destination pixel is the sum of the window pixels read from it. Slots: window,

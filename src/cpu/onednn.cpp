@@ -22,7 +22,8 @@ dnnl_stream_t stream() {
   return own.get();
 }
 
-// ---- the two generations --------------------------------------------------------------------------
+// ---- the two generations
+// --------------------------------------------------------------------------
 #if DNNL_VERSION_MAJOR < 3
 
 Dims dims_of(const Desc& desc) { return desc.dims(); }
@@ -235,11 +236,10 @@ std::optional<Primitive> matrix_product(const MatrixProduct& product) {
     dnnl::primitive_attr attr = user_scratchpad();
     attr.set_post_ops(ops);
     const bool biased = !(product.biases == Desc());
-    const auto pd =
-        biased ? describe<dnnl::matmul>(
-                     attr, product.left, product.right, product.biases, product.result)
-               : describe<dnnl::matmul>(attr, product.left, product.right,
-                                                                  product.result);
+    const auto pd = biased
+                        ? describe<dnnl::matmul>(attr, product.left, product.right, product.biases,
+                                                 product.result)
+                        : describe<dnnl::matmul>(attr, product.left, product.right, product.result);
     return finish<dnnl::matmul>(pd, {{DNNL_ARG_SRC, pd.src_desc()},
                                      {DNNL_ARG_WEIGHTS, pd.weights_desc()},
                                      {biased ? DNNL_ARG_BIAS : 0, product.biases},

@@ -29,7 +29,8 @@ class ThreadScope {
   int before_, now_;
 };
 
-// ---- layouts --------------------------------------------------------------------------------------
+// ---- layouts
+// --------------------------------------------------------------------------------------
 
 /// The name of a layout, the same for the life of the process. Safe from any thread.
 [[nodiscard]] Layout intern(const Desc& desc);
@@ -47,7 +48,8 @@ class ThreadScope {
 /// The same dimensions, layout left to the primitive.
 [[nodiscard]] Desc any_like(const Desc& desc);
 
-// ---- primitives -----------------------------------------------------------------------------------
+// ---- primitives
+// -----------------------------------------------------------------------------------
 
 struct Argument {
   int id = 0;  // 0: absent

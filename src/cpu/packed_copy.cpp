@@ -7,7 +7,8 @@
 namespace cermet::cpu {
 namespace {
 
-/// Plain weights of several groups have a dimension more than a plain tensor: the packed side knows.
+/// Plain weights of several groups have a dimension more than a plain tensor: the packed side
+/// knows.
 onednn::Desc desc_beside(const TensorDesc& tensor, const TensorDesc& other) {
   if (tensor.layout != plain || other.layout == plain) return onednn::desc_of(tensor);
   return onednn::plain_desc_like(tensor, onednn::interned(other.layout));

@@ -5,8 +5,8 @@
 
 namespace cermet::cpu {
 
-/// Equal extents, float32. Either side may be plain or interned; `Step::bytes` counts the padding of
-/// packed storage. Slots: from, to (those of Copy).
+/// Equal extents, float32. Either side may be plain or interned; `Step::bytes` counts the padding
+/// of packed storage. Slots: from, to (those of Copy).
 [[nodiscard]] StepPtr prepare_reorder(const TensorDesc& from, const TensorDesc& to, Engine& engine);
 
 }  // namespace cermet::cpu

@@ -1,6 +1,10 @@
 #pragma once
 // A step made of steps that pass tensors on in scratch.
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>

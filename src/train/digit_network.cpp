@@ -72,8 +72,8 @@ struct DigitNetwork::Impl {
   CNNNeuronGradient relu_gradient;
   CNNPoolingMax pool;
   CNNPoolingMaxGradient pool_gradient;
-  std::optional<CNNDropout> dropout;
-  std::optional<CNNDropoutGradient> dropout_gradient;
+  CNNDropout dropout;
+  CNNDropoutGradient dropout_gradient;
   NNForwardLoss loss;
   NNInitialGradient ones;
   NNLossGradient loss_gradient;
@@ -89,6 +89,8 @@ struct DigitNetwork::Impl {
         relu_gradient(on, NNNeuronDescriptor::cnnNeuronDescriptor(CNNNeuronType::ReLU, 0.0F)),
         pool(on, 2, 2, 2, 2),
         pool_gradient(on, 2, 2, 2, 2),
+        dropout(on, 0.5F, with.seed, {1, 1, 1}),
+        dropout_gradient(on, 0.5F, with.seed, {1, 1, 1}),
         loss(on, loss_of(with.batch)),
         ones(on),
         loss_gradient(on, loss_of(with.batch)) {
@@ -115,7 +117,6 @@ struct DigitNetwork::Impl {
     conv1.backward->setGradientOption(CNNConvolutionGradientOption::GradientWithWeightsAndBias);
     full2.forward->setDestinationImageAllocator(Image::defaultAllocator());  // read for the accuracy
     loss.setDestinationImageAllocator(Image::defaultAllocator());
-    make_dropout(0);
     const auto format = ImageFeatureChannelFormat::Float32;
     for (std::size_t i = 0; i < 2; ++i) {
       pictures[i] = ImageBatch(device, ImageDescriptor::imageDescriptor(format, settings.width, settings.height, 1),
@@ -130,14 +131,6 @@ struct DigitNetwork::Impl {
     visit(*conv2.parameters);
     visit(*full1.parameters);
     visit(*full2.parameters);
-  }
-
-  /// A mask depends on the seed and on how often the kernel was encoded: after `steps` steps a new
-  /// kernel with this seed continues as the old one would have.
-  void make_dropout(std::uint64_t after_steps) {
-    steps = after_steps;
-    dropout.emplace(device, 0.5F, settings.seed + (after_steps << 32), Size{1, 1, 1});
-    dropout_gradient.emplace(device, 0.5F, settings.seed + (after_steps << 32), Size{1, 1, 1});
   }
 
   void fill(std::size_t slot, const DigitSet& set, std::span<const std::uint32_t> chosen, std::vector<std::uint8_t>& labels) {
@@ -172,7 +165,7 @@ struct DigitNetwork::Impl {
     const ImageBatch p2 = kept(pool.encodeBatch(commands, r2, &s_pool2, temporary));
     const ImageBatch f1 = kept(full1.forward->encodeBatch(commands, p2, &s_full1, temporary));
     const ImageBatch r3 = kept(relu.encodeBatch(commands, f1, &s_relu3, temporary));
-    const ImageBatch d = kept(dropout->encodeBatch(commands, r3, &s_drop, temporary));
+    const ImageBatch d = kept(dropout.encodeBatch(commands, r3, &s_drop, temporary));
     step.logits = full2.forward->encodeBatch(commands, d, &s_full2, temporary);
     step.losses = loss.encodeBatch(commands, step.logits, labels, {}, &s_loss, temporary);
 
@@ -182,7 +175,7 @@ struct DigitNetwork::Impl {
     ImageBatch g = ones.encodeBatch(commands, step.losses);
     g = loss_gradient.encodeBatch(commands, g, step.logits, labels, {}, s_loss);
     g = full2.backward->encodeBatch(commands, g, d, s_full2);
-    g = dropout_gradient->encodeBatch(commands, g, r3, s_drop);
+    g = dropout_gradient.encodeBatch(commands, g, r3, s_drop);
     g = relu_gradient.encodeBatch(commands, g, f1, s_relu3);
     g = full1.backward->encodeBatch(commands, g, p2, s_full1);
     g = pool_gradient.encodeBatch(commands, g, r2, s_pool2);
@@ -246,6 +239,9 @@ std::vector<StepResult> DigitNetwork::finish() {
 
 int DigitNetwork::count_correct(const DigitSet& set) {
   Impl& self = *impl_;
+  if (!self.in_flight.empty()) {
+    fail({"DigitNetwork", "", "the network", "training", "a network without steps in flight", "Call finish() first."});
+  }
   int correct = 0;
   for (std::size_t first = 0; first < static_cast<std::size_t>(set.count); first += self.settings.batch) {
     const std::size_t count = std::min(self.settings.batch, static_cast<std::size_t>(set.count) - first);
@@ -286,7 +282,8 @@ void DigitNetwork::load(const SafeTensors& file, bool training) {
     steps = std::stoull(entry->second);
   }
   impl_->for_parameters([&](ConvolutionParameters& p) { p.load_from(file, training); });
-  impl_->make_dropout(steps);
+  impl_->steps = steps;
+  impl_->dropout.set_encode_number(steps);  // the masks go on where they stopped
   impl_->conv1.reload();
   impl_->conv2.reload();
   impl_->full1.reload();

@@ -24,6 +24,7 @@ constexpr auto HWC = DataLayout::HeightxWidthxFeatureChannels;
 constexpr auto CHW = DataLayout::FeatureChannelsxHeightxWidth;
 constexpr auto huge = std::numeric_limits<std::size_t>::max();
 
+constexpr std::size_t channel_counts[] = {1, 2, 3, 4, 5, 9};
 constexpr Format all_formats[] = {Format::Unorm8, Format::Unorm16, Format::Float16, Format::Float32,
                                   Format::BFloat16};
 
@@ -61,7 +62,7 @@ TEST(ImageStorage, StartsAtZeroAndIsMadeAtFirstUse) {
 
 TEST(ImageStorage, EveryFormatKeepsWhatItCanHold) {
   for (const Format format : all_formats) {
-    for (const std::size_t c : {1, 2, 3, 4, 5, 9}) {
+    for (const std::size_t c : channel_counts) {
       const Image image(cpu(), described(format, 3, 2, c, 2));
       std::vector<float> values(test::elements(image));
       for (std::size_t i = 0; i < values.size(); ++i) {
@@ -158,7 +159,7 @@ TEST(ImageStorage, ReadBytesGivesTheStorageType) {
 // ---- readBytes and writeBytes --------------------------------------------------------------------
 
 TEST(ImageBytes, WholeImagesInBothLayouts) {
-  for (const std::size_t c : {1, 2, 3, 4, 5, 9}) {
+  for (const std::size_t c : channel_counts) {
     const std::size_t w = 3, h = 2;
     const Image image = counted(floats(w, h, c, 2));
     for (std::size_t n = 0; n < 2; ++n) {
@@ -437,7 +438,7 @@ TEST(ImageTables, PixelFormats) {
                          Row{Format::Unorm16, R16Unorm, RG16Unorm, RGBA16Unorm, 2, 16},
                          Row{Format::Float16, R16Float, RG16Float, RGBA16Float, 2, 11},
                          Row{Format::Float32, R32Float, RG32Float, RGBA32Float, 4, 24}}) {
-    for (const std::size_t c : {1, 2, 3, 4, 5, 9}) {
+    for (const std::size_t c : channel_counts) {
       const Image image(cpu(), described(row.format, 2, 2, c));
       EXPECT_EQ(image.pixelFormat(), c == 1 ? row.r : c == 2 ? row.rg : row.rgba);
       EXPECT_EQ(image.pixelSize(), row.bytes * (c == 1 ? 1U : c == 2 ? 2U : 4U));

@@ -384,6 +384,10 @@ class Drive {
     if (!row_.given.source_gradient.empty())
       report_.expect("gradient, specification's numbers", dx_.image, row_.given.source_gradient,
                      source_extents(), tolerance());
+    const auto given = s_.given_parameters();
+    for (std::size_t i = 0; i < given.size(); ++i)
+      report_.expect("parameter gradient, specification's numbers", dx_.parameters.at(i), given[i],
+                     {1, 1, 1, static_cast<int>(given[i].size())}, tolerance());
     const Values unread = with_region(source_target(), dx_.image, Values(wanted.image.v.size()));
     report_.expect("gradient, channels that were not read", unread,
                    std::vector<double>(unread.size()), source_extents(), {0, 1});

@@ -30,32 +30,32 @@ enum class Data {
 
 /// Numbers typed from the specification; empty: not given.
 struct Given {
-  std::vector<float> source, incoming;
-  std::vector<double> result, source_gradient;
+  std::vector<float> source{}, incoming{};
+  std::vector<double> result{}, source_gradient{};
 };
 
 struct Row {
-  std::string name;
-  std::string why;
-  Shape source;  // of the whole source image, channel offset included
+  std::string name{};
+  std::string why{};
+  Shape source{};  // of the whole source image, channel offset included
   std::size_t batch = 2;
 
   // Where the window lies. With `destination` the row sizes the result and sets the offset; else a
   // policy does: `padding` if there is one, `policy`, or the default of the kernel.
-  Extent destination;
-  Offset offset;
-  std::optional<NNPaddingMethod> policy;
-  std::shared_ptr<NNPadding> padding;
+  Extent destination{};
+  Offset offset{};
+  std::optional<NNPaddingMethod> policy{};
+  std::shared_ptr<NNPadding> padding{};
   Region clip = RectNoClip;
   ImageEdgeMode edge = ImageEdgeMode::Zero;
   std::size_t source_channel = 0, source_channels = all_channels, destination_channel = 0;
 
   Data data = Data::uniform;
   float low = -1, high = 1;
-  Given given;
+  Given given{};
 
   double tolerance = 1e-5;  // of the tensor's largest element
-  std::string loosened;     // why the tolerance is another one
+  std::string loosened{};     // why the tolerance is another one
   bool quick = false;       // small enough for the sanitizers; its test's name ends in "_quick"
   bool forward_only = false;
   bool float32_only = false;  // results or slopes leave the range of small formats

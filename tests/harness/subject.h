@@ -38,6 +38,9 @@ class Subject {
     return {};
   }
 
+  /// Their values typed from the specification; empty: not given.
+  [[nodiscard]] virtual std::vector<std::vector<double>> given_parameters() const { return {}; }
+
   // The specification's side.
   [[nodiscard]] virtual WindowSize window() const { return {}; }
   [[nodiscard]] virtual NNPaddingMethod default_policy() const { return NNPaddingMethod::SizeSame; }

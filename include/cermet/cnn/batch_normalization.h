@@ -365,6 +365,7 @@ class CNNBatchNormalizationGradient final
              const State* state, std::size_t count) const override;
 
  private:
+  const CNNBatchNormalizationState& check_state(const State* state) const;
   NNNeuronDescriptor neuron_;
   Buffer slopes_;
 };

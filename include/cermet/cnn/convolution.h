@@ -260,7 +260,7 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   [[nodiscard]] std::shared_ptr<CNNConvolutionWeightsAndBiasesState> exportWeightsAndBiases(
       const CommandBuffer& commandBuffer, bool resultStateCanBeTemporary) const;
 
-  // For graphs: parameters shared by a forward kernel and its gradient.
+  // For graphs: what a gradient kernel may share.
   [[nodiscard]] const std::shared_ptr<detail::ConvolutionWeights>& parameters() const { return weights_; }
 
  protected:
@@ -309,8 +309,10 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
 
   void apply(const ForwardRecord& forward) override;
   [[nodiscard]] const std::shared_ptr<detail::ConvolutionWeights>& parameters() const { return weights_; }
-  /// Uses another kernel's parameters instead of an own copy (for graphs).
+  // For graphs: uses a forward kernel's parameters instead of an own copy, and reloads them for both.
   void share_parameters(std::shared_ptr<detail::ConvolutionWeights> weights) { weights_ = std::move(weights); }
+  void reload_shared(const CommandBuffer& commandBuffer,
+                     const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state);
 
  protected:
   void record(detail::BinaryEncoding& encoding) const override;

@@ -57,6 +57,9 @@ class CNNDropout final : public KernelOf<CNNKernel, Dropout> {
   [[nodiscard]] float keepProbability() const { return op_.keepProbability; }
   [[nodiscard]] std::size_t seed() const { return seed_; }
   [[nodiscard]] const Size& maskStrideInPixels() const { return strides_; }
+  /// The number of the next encode; set it to continue a run that was saved (ours).
+  [[nodiscard]] std::uint64_t encode_number() const { return encodes_; }
+  void set_encode_number(std::uint64_t number) { encodes_ = number; }
 
  protected:
   void record(detail::UnaryEncoding& encoding) const override;

@@ -3,6 +3,7 @@
 // and the image of ones that starts back-propagation (spec: loss).
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -220,6 +221,8 @@ class NNLossGradient final : public KernelOf<CNNBinaryKernel, LossGradient> {
   void setComputeLabelGradients(bool compute) { by_labels_ = compute; }
   [[nodiscard]] const LossSwitches& switches() const { return p_.switches; }
   void set_switches(const LossSwitches& switches) { p_.switches = switches; }
+  /// A weight that wins over the one in a source state, for graph callbacks.
+  void set_weight_override(std::optional<float> weight) { weight_override_ = weight; }
 
   /// `weights` and `sourceStates` may be empty.
   [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
@@ -235,6 +238,7 @@ class NNLossGradient final : public KernelOf<CNNBinaryKernel, LossGradient> {
  private:
   detail::LossParameters p_;
   bool by_labels_ = false;
+  std::optional<float> weight_override_;
 };
 
 /// Every element of the result is 1, the derivative of an image by itself (spec: loss 11).
