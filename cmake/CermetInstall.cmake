@@ -10,7 +10,8 @@ install(EXPORT cermet_targets NAMESPACE cermet:: FILE cermet-targets.cmake
 configure_package_config_file(cmake/cermet-config.cmake.in cermet-config.cmake
                               INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cermet)
 write_basic_package_version_file(cermet-config-version.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/cermet-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/cermet-config-version.cmake
+install(FILES cmake/FindOneDNN.cmake ${CMAKE_CURRENT_BINARY_DIR}/cermet-config.cmake
+        ${CMAKE_CURRENT_BINARY_DIR}/cermet-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cermet)
 
 configure_file(cmake/cermet.pc.in cermet.pc @ONLY)

@@ -72,8 +72,7 @@ void expect_close(const Floats& got, const Doubles& wanted, int steps = 1, doubl
 }
 Doubles doubles(const Floats& values) { return {values.begin(), values.end()}; }
 
-// ---- vectors and matrices with values
-// ------------------------------------------------------------
+// ---- vectors and matrices with values ----------------------------------------------------------
 
 void store(std::byte* to, DataType type, float value) {
   if (type == DataType::Float32) {
@@ -164,8 +163,7 @@ Matrix matrix_2x2(std::size_t row_bytes, const Floats& values, DataType type = D
                         2 * row_bytes + 16, 8, values);
 }
 
-// ---- the forms
-// -----------------------------------------------------------------------------------
+// ---- the forms ---------------------------------------------------------------------------------
 
 /// Vectors or matrices: gradient, values, three moments, result.
 template <class Array>
@@ -452,8 +450,7 @@ using Forms = testing::Types<VectorForm, VectorsForm, MatrixForm, MatricesForm, 
                              BatchNormalizationForm<false>, BatchNormalizationForm<true>>;
 TYPED_TEST_SUITE(OptimizerForms, Forms);
 
-// ---- section 9
-// -----------------------------------------------------------------------------------
+// ---- section 9 ---------------------------------------------------------------------------------
 
 TYPED_TEST(OptimizerForms, O1Preprocessing) {
   const auto sgd = [](NNRegularizationType type) {
@@ -576,8 +573,7 @@ TEST(Optimizer, O4dResume) {
   EXPECT_EQ(adam.timeStep(), 10U);
 }
 
-// ---- against the double-precision oracle
-// ---------------------------------------------------------
+// ---- against the double-precision oracle -------------------------------------------------------
 
 TEST(Optimizer, RandomValuesAgainstDouble) {
   constexpr std::size_t count = 33001;  // several threads and a tail
@@ -639,8 +635,7 @@ TEST(Optimizer, RandomValuesAgainstDouble) {
   }
 }
 
-// ---- rules of the encodes
-// ------------------------------------------------------------------------
+// ---- rules of the encodes ----------------------------------------------------------------------
 
 TEST(Optimizer, TheResultMayBeTheGradient) {
   const Sgd sgd(device(), 0.1F);
@@ -880,8 +875,7 @@ TEST(Optimizer, TrainsAConvolutionInOneCommandBuffer) {
   expect_update(state->gradientForBiases(), before->biases(), reloaded->biases(), 4);
 }
 
-// ---- properties
-// ----------------------------------------------------------------------------------
+// ---- properties --------------------------------------------------------------------------------
 
 TEST(Optimizer, Descriptor) {
   NNOptimizerDescriptor d;
@@ -945,8 +939,7 @@ TEST(Optimizer, Defaults) {
   EXPECT_EQ(adam.class_name(), "NNOptimizerAdam");
 }
 
-// ---- messages
-// ------------------------------------------------------------------------------------
+// ---- messages ----------------------------------------------------------------------------------
 
 TEST(OptimizerMessages, VectorsAndMatrices) {
   Sgd sgd(device(), 0.9F, false, with_rate(0.1F));
@@ -1116,8 +1109,7 @@ TEST(Optimizer, AnArrayOfOneLeavesBeta) {
   EXPECT_EQ(floats_at(form.result->beta(), 0, 4), Floats(4, 9));
 }
 
-// ---- vectors and matrices themselves
-// -------------------------------------------------------------
+// ---- vectors and matrices themselves -----------------------------------------------------------
 
 TEST(MatrixDescriptors, RecommendedStrides) {
   const auto stride = [](std::size_t columns, DataType type) {

@@ -64,11 +64,11 @@ void check_channels(const Kernel& kernel, const char* argument, const Image& ima
                     have = offset >= all ? 0 : std::min(most, all - offset);
   const bool chosen = offset != 0 || most != all_channels;
   if (offset % 4 == 0 && (chosen ? have >= channels : have == channels)) return;
+  const std::string from = ", read from feature channel " + std::to_string(offset);
+  const char* needed =
+      chosen ? " feature channels from an offset that is a multiple of 4" : " feature channels";
   fail({kernel.class_name(), kernel.label(), argument,
-        detail::describe(image) +
-            (offset != 0 ? ", read from feature channel " + std::to_string(offset) : ""),
-        std::to_string(channels) + " feature channels, from an offset that is a multiple of 4",
-        ""});
+        detail::describe(image) + (chosen ? from : ""), std::to_string(channels) + needed, ""});
 }
 
 Buffer slope_buffer(const Device& device, const NNNeuronDescriptor& neuron) {
@@ -233,6 +233,7 @@ ImageDescriptor BNState::destinationImageDescriptor(std::span<const Image> sourc
   const ImageDescriptor descriptor = NNGradientState::destinationImageDescriptor(
       sourceImages, sourceStates, kernel, suggestedDescriptor);
   if (auto* gradient = dynamic_cast<CNNGradientKernel*>(&kernel)) {
+    gradient->setDestinationFeatureChannelOffset(forward().sourceFeatureChannelOffset);
     const bool chosen = gradient->secondarySourceFeatureChannelOffset() != 0 ||
                         gradient->secondarySourceFeatureChannelMaxCount() != all_channels;
     if (chosen) gradient->setSecondarySourceFeatureChannelMaxCount(channels_);

@@ -1,5 +1,6 @@
 #include "cermet/cnn/convolution.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -312,6 +313,16 @@ void CNNConvolutionGradient::check(const Image& gradient, const Image& source, c
   CNNGradientKernel::check(gradient, source, destination, state, count);
   const char* remedy = "Encode the backward pass with the state returned by the matching forward encode.";
   const auto* own = dynamic_cast<const CNNConvolutionGradientState*>(state);
+  if (own != nullptr) {
+    const ForwardRecord& f = own->forward();
+    const std::size_t w = std::min(f.clipRect.size.width, f.destinationWidth - f.clipRect.origin.x);
+    const std::size_t h = std::min(f.clipRect.size.height, f.destinationHeight - f.clipRect.origin.y);
+    const bool larger = gradient.width() != w || gradient.height() != h;
+    if (larger && (computes(2) || primaryOffset() == Offset{})) {  // sums over pixels that were not written
+      complain("sourceGradient", std::to_string(gradient.width()) + "x" + std::to_string(gradient.height()),
+               std::to_string(w) + "x" + std::to_string(h) + ", the size of the forward clipRect", remedy);
+    }
+  }
   if (own == nullptr && (state != nullptr || computes(2))) {
     complain("gradientState", state == nullptr ? "absent" : "of another kind", "a CNNConvolutionGradientState", remedy);
   }

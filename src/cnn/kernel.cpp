@@ -576,7 +576,12 @@ Image CNNGradientKernel::encode(const CommandBuffer& commandBuffer, const Image&
   const Image sources[] = {sourceGradient, sourceImage};
   ImageDescriptor descriptor = destinationImageDescriptor(sources, {&gradientState, 1});
   Image destination = destinationImageAllocator()->image(commandBuffer, descriptor, *this);
-  if (!writes_destination()) clear(commandBuffer, {destination});
+  // Channels that the forward kernel did not read are 0 (spec: core 14.4).
+  const std::size_t written =
+      channels(available_channels(sources[0], primary_.featureChannelOffset, primary_.featureChannelMaxCount),
+               available_channels(sources[1], secondary_.featureChannelOffset, secondary_.featureChannelMaxCount))
+          .written;
+  if (!writes_destination() || written < destination.featureChannels()) clear(commandBuffer, {destination});
   encode(commandBuffer, sourceGradient, sourceImage, gradientState, destination);
   return destination;
 }
@@ -592,7 +597,11 @@ ImageBatch CNNGradientKernel::encodeBatch(const CommandBuffer& commandBuffer, co
   ImageDescriptor descriptor = destinationImageDescriptor(sources, {&gradientStates[0], 1});
   ImageBatch destinations =
       destinationImageAllocator()->imageBatch(commandBuffer, descriptor, *this, sourceGradients.size());
-  if (!writes_destination()) clear(commandBuffer, destinations);
+  const std::size_t written =
+      channels(available_channels(sources[0], primary_.featureChannelOffset, primary_.featureChannelMaxCount),
+               available_channels(sources[1], secondary_.featureChannelOffset, secondary_.featureChannelMaxCount))
+          .written;
+  if (!writes_destination() || written < destinations.front().featureChannels()) clear(commandBuffer, destinations);
   encodeBatch(commandBuffer, sourceGradients, sourceImages, gradientStates, destinations);
   return destinations;
 }

@@ -1,5 +1,8 @@
 #include "cermet/cnn/neuron.h"
 
+#include <algorithm>
+
+#include "cermet/ops/pooling.h"
 #include "cnn/gradient_state.h"
 
 namespace cermet {
@@ -92,15 +95,68 @@ CNNNeuronGradient::CNNNeuronGradient(const Device& device, const NNNeuronDescrip
 void CNNNeuronGradient::check(const Image& gradient, const Image& source, const Image& destination, const State* state,
                               std::size_t count) const {
   CNNGradientKernel::check(gradient, source, destination, state, count);
-  if (slopes_ && data().size() < source.featureChannels() - secondarySourceFeatureChannelOffset()) {
-    complain("data", std::to_string(data().size()) + " slopes", "one for each feature channel");
+  const std::size_t channels = std::min(secondarySourceFeatureChannelMaxCount(),
+                                        source.featureChannels() - secondarySourceFeatureChannelOffset());
+  if (slopes_ && data().size() < channels) {
+    complain("data", std::to_string(data().size()) + " slopes", std::to_string(channels) + ", one for each feature channel");
   }
 }
 
+namespace {
+
+/// The incoming gradient, brought to the destination's extents. With a state only the region that
+/// the forward encode wrote counts, and with Clamp edges a pixel also collects from the positions
+/// outside that read it.
+class IncomingGradient {
+ public:
+  IncomingGradient(const CNNNeuronGradient& kernel, const detail::BinaryEncoding& e) {
+    TensorView region = e.primary;
+    Offset offset = kernel.primaryOffset();
+    const auto* state = e.states != nullptr ? dynamic_cast<const NNGradientState*>((*e.states)[0].get()) : nullptr;
+    if (state != nullptr) {
+      const ForwardRecord& f = state->forward();
+      const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x), y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
+      const auto w = static_cast<std::int32_t>(f.destinationWidth), h = static_cast<std::int32_t>(f.destinationHeight);
+      const auto cut = [](std::size_t size, std::ptrdiff_t left) {
+        return static_cast<std::int32_t>(std::min(size, static_cast<std::size_t>(left)));
+      };
+      offset = {offset.x - x, offset.y - y, offset.z};
+      if (region.desc.w == w && region.desc.h == h) {
+        region = detail::window(region, x, y, cut(f.clipRect.size.width, w - x), cut(f.clipRect.size.height, h - y));
+      }
+    }
+    const Offset source = kernel.secondaryOffset();
+    const std::ptrdiff_t left = source.x - offset.x, top = source.y - offset.y;  // what region pixel (0, 0) read
+    const bool inside = left >= 0 && top >= 0 && left + region.desc.w <= e.secondary.desc.w &&
+                        top + region.desc.h <= e.secondary.desc.h;
+    if (state == nullptr || inside || kernel.secondaryEdgeMode() != ImageEdgeMode::Clamp) {
+      aligned_ = std::make_unique<detail::AlignedSource>(e.recording, region, offset, e.width, e.height, ImageEdgeMode::Zero);
+      return;
+    }
+    folded_ = std::make_unique<detail::ScratchTensor>(e.recording, e.destination.desc);
+    PoolingMaxGradient fold;  // windows of one pixel: the adjoint of a clamped read
+    fold.forward.window.padLeft = static_cast<std::int32_t>(-left);
+    fold.forward.window.padTop = static_cast<std::int32_t>(-top);
+    fold.forward.window.clampEdges = 1;
+    fold.originX = static_cast<std::int32_t>(source.x);
+    fold.originY = static_cast<std::int32_t>(source.y);
+    detail::StepMemo memo;
+    detail::encode(e.recording, memo, fold, {region, e.secondary, folded_->view});
+  }
+  [[nodiscard]] const TensorView& view() const { return folded_ ? folded_->view : aligned_->view(); }
+
+ private:
+  std::unique_ptr<detail::AlignedSource> aligned_;
+  std::unique_ptr<detail::ScratchTensor> folded_;
+};
+
+}  // namespace
+
 void CNNNeuronGradient::record(detail::BinaryEncoding& e) const {
-  const detail::AlignedPair in(*this, e);
+  const IncomingGradient gradient(*this, e);
+  const detail::AlignedSource source(e.recording, e.secondary, secondaryOffset(), e.width, e.height, secondaryEdgeMode());
   detail::encode(e.recording, memo_, op_,
-                 {in.gradient.view(), in.source.view(),
+                 {gradient.view(), source.view(),
                   detail::view_of(e.recording, slopes_, flat_desc(e.destination.desc.c)), e.destination});
 }
 

@@ -144,10 +144,18 @@ TensorView CNNPoolingGradient::used_gradient(const detail::BinaryEncoding& e) co
     if (origin >= extent) return std::int32_t{0};
     return static_cast<std::int32_t>(std::min<std::size_t>(size, static_cast<std::size_t>(extent - origin)));
   };
-  const std::int32_t w = part(primary_.offset.x, source_size_.width, e.primary.desc.w);
-  const std::int32_t h = part(primary_.offset.y, source_size_.height, e.primary.desc.h);
+  std::ptrdiff_t x = primary_.offset.x, y = primary_.offset.y;
+  const auto* state = e.states != nullptr ? dynamic_cast<const NNGradientState*>((*e.states)[0].get()) : nullptr;
+  if (state != nullptr && (e.primary.desc.w != i32(state->forward().destinationWidth) ||
+                           e.primary.desc.h != i32(state->forward().destinationHeight))) {
+    // The image is just the region that the forward encode wrote, and begins at its origin.
+    x -= static_cast<std::ptrdiff_t>(state->forward().clipRect.origin.x);
+    y -= static_cast<std::ptrdiff_t>(state->forward().clipRect.origin.y);
+  }
+  const std::int32_t w = part(x, source_size_.width, e.primary.desc.w);
+  const std::int32_t h = part(y, source_size_.height, e.primary.desc.h);
   if (w == 0 || h == 0) return {};
-  return detail::window(e.primary, primary_.offset.x, primary_.offset.y, w, h);
+  return detail::window(e.primary, x, y, w, h);
 }
 
 void CNNPoolingGradient::check(const Image& gradient, const Image& source, const Image& destination, const State* state,
@@ -157,9 +165,15 @@ void CNNPoolingGradient::check(const Image& gradient, const Image& source, const
     complain("kernelOffset", std::to_string(kernelOffsetX()) + ", " + std::to_string(kernelOffsetY()), "0, 0",
              "secondaryOffset places the windows of a pooling gradient.");
   }
-  if (primary_.offset.x < 0 || primary_.offset.y < 0) {
+  const auto* forward_state = dynamic_cast<const NNGradientState*>(state);
+  const bool region = forward_state != nullptr &&
+                      (gradient.width() != forward_state->forward().destinationWidth ||
+                       gradient.height() != forward_state->forward().destinationHeight);
+  const Origin first = region ? forward_state->forward().clipRect.origin : Origin{};
+  if (primary_.offset.x < static_cast<std::ptrdiff_t>(first.x) || primary_.offset.y < static_cast<std::ptrdiff_t>(first.y)) {
     complain("primaryOffset", std::to_string(primary_.offset.x) + ", " + std::to_string(primary_.offset.y),
-             "0 or more: the first gradient pixel to use");
+             region ? "the forward clipRect's origin or more: the first gradient pixel to use"
+                    : "0 or more: the first gradient pixel to use");
   }
 }
 

@@ -260,8 +260,7 @@ void prefetch(const CommandBuffer& commandBuffer, std::span<const Descriptor> li
 
 }  // namespace
 
-// ---- descriptors
-// ---------------------------------------------------------------------------------
+// ---- descriptors -------------------------------------------------------------------------------
 
 VectorDescriptor VectorDescriptor::vectorDescriptor(std::size_t length, DataType dataType) {
   return vectorDescriptor(length, 1, vectorBytes(length, dataType), dataType);
@@ -299,8 +298,7 @@ std::size_t MatrixDescriptor::rowBytes(std::size_t columns, DataType dataType) {
   return recommended_stride(columns, dataType);
 }
 
-// ---- both
-// ----------------------------------------------------------------------------------------
+// ---- both --------------------------------------------------------------------------------------
 
 ArrayRecord& StridedArray::record() const {
   if (!record_) {
@@ -412,8 +410,7 @@ void StridedArray::consume(detail::Recording& recording) const {
   if (--own.reads == 0) own.release(&recording);
 }
 
-// ---- vectors and matrices
-// ------------------------------------------------------------------------
+// ---- vectors and matrices ----------------------------------------------------------------------
 
 Vector::Vector(Buffer buffer, const VectorDescriptor& descriptor)
     : Vector(std::move(buffer), 0, descriptor) {}

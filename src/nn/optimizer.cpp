@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -88,8 +88,7 @@ class DenseCopy {
 
 }  // namespace
 
-// ---- what all optimizers share
-// -------------------------------------------------------------------
+// ---- what all optimizers share -----------------------------------------------------------------
 
 NNOptimizerDescriptor::NNOptimizerDescriptor(float learningRate, float gradientRescale,
                                              NNRegularizationType regularizationType,
@@ -137,49 +136,42 @@ void NNOptimizer::check_hyper_parameters() const {
   }
 }
 
-// ---- vectors and matrices
-// ------------------------------------------------------------------------
+// ---- vectors and matrices ----------------------------------------------------------------------
 
 struct NNOptimizer::Argument {
   std::string_view name;
-  const StridedArray* array;
+  const StridedArray* array = nullptr;
   Access access = Access::read;
   bool required = true;
 };
 
 void NNOptimizer::update(const CommandBuffer& commandBuffer, const Vector& gradient,
-                         const Vector& values, std::initializer_list<const Vector*> given,
-                         const Vector& result) const {
-  std::array<Argument, max_arguments> arguments{
-      {{"inputGradientVector", &gradient}, {"inputValuesVector", &values}}};
-  std::size_t count = 2;
-  for (const Moment& moment : moments().first(given.size())) {
-    arguments[count] = {moment.vector, given.begin()[count - 2], Access::update, moment.required};
-    ++count;
-  }
-  arguments[count++] = {"resultValuesVector", &result, Access::write};
-  update_arrays(commandBuffer, std::span(arguments).first(count));
+                         const Vector& values, Moments given, const Vector& result) const {
+  update_arrays(commandBuffer, {"inputGradientVector", &gradient}, {"inputValuesVector", &values},
+                given, &Moment::vector, {"resultValuesVector", &result, Access::write});
 }
-
 void NNOptimizer::update(const CommandBuffer& commandBuffer, const Matrix& gradient,
-                         const Matrix& values, std::initializer_list<const Matrix*> given,
-                         const Matrix& result) const {
-  std::array<Argument, max_arguments> arguments{
-      {{"inputGradientMatrix", &gradient}, {"inputValuesMatrix", &values}}};
-  std::size_t count = 2;
-  for (const Moment& moment : moments().first(given.size())) {
-    arguments[count] = {moment.matrix, given.begin()[count - 2], Access::update, moment.required};
-    ++count;
-  }
-  arguments[count++] = {"resultValuesMatrix", &result, Access::write};
-  update_arrays(commandBuffer, std::span(arguments).first(count));
+                         const Matrix& values, Moments given, const Matrix& result) const {
+  update_arrays(commandBuffer, {"inputGradientMatrix", &gradient}, {"inputValuesMatrix", &values},
+                given, &Moment::matrix, {"resultValuesMatrix", &result, Access::write});
 }
 
-void NNOptimizer::update_arrays(const CommandBuffer& commandBuffer,
-                                std::span<const Argument> arguments) const {
+void NNOptimizer::update_arrays(const CommandBuffer& commandBuffer, const Argument& gradient,
+                                const Argument& values, Moments given,
+                                std::string_view Moment::*name, const Argument& result) const {
   const detail::Encode encode(*this, commandBuffer);
   Recording& recording = encode.recording();
   check_hyper_parameters();
+  std::array<Argument, max_arguments> all{gradient, values};
+  std::size_t count = 2;
+  for (const StridedArray* moment : given) {
+    const Moment& kind = moments()[count - 2];
+    all[count++] = {kind.*name, moment, Access::update, kind.required};
+  }
+  const std::size_t last = count++;
+  all[last] = result;
+  const std::span arguments = std::span(all).first(count);
+
   const auto absent = [](const Argument& argument) {
     return !argument.required && !*argument.array;
   };
@@ -191,7 +183,6 @@ void NNOptimizer::update_arrays(const CommandBuffer& commandBuffer,
     complain(argument.name, argument.array->describe(), "elements of type Float32 or Float16");
   }
 
-  const Argument& values = arguments[1];
   const TensorDesc shape = values.array->view(recording).desc;
   std::array<TensorView, max_arguments> views;
   Reads reads;
@@ -213,7 +204,6 @@ void NNOptimizer::update_arrays(const CommandBuffer& commandBuffer,
     copies.push_back(std::make_unique<DenseCopy>(recording, views[i], arguments[i].access));
     views[i] = copies.back()->view();
   }
-  const std::size_t last = arguments.size() - 1;
   detail::ParameterUpdate step{recording, memos_[0], views[0], views[1], {}, views[last]};
   std::copy(views.begin() + 2, views.begin() + static_cast<std::ptrdiff_t>(last),
             step.moments.begin());
@@ -222,8 +212,7 @@ void NNOptimizer::update_arrays(const CommandBuffer& commandBuffer,
   reads.consume(recording);
 }
 
-// ---- states
-// --------------------------------------------------------------------------------------
+// ---- states ------------------------------------------------------------------------------------
 
 /// Weights or biases, gamma or beta.
 struct NNOptimizer::Parameter {
@@ -392,8 +381,7 @@ void NNOptimizer::update(const CommandBuffer& commandBuffer,
                     {gradient.get(), source.get()});
 }
 
-// ---- stochastic gradient descent
-// -----------------------------------------------------------------
+// ---- stochastic gradient descent ---------------------------------------------------------------
 
 NNOptimizerStochasticGradientDescent::NNOptimizerStochasticGradientDescent(const Device& device,
                                                                            float learningRate)
@@ -464,8 +452,7 @@ void NNOptimizerStochasticGradientDescent::encode(
          {inputMomentumVectors}, resultState);
 }
 
-// ---- RMSProp
-// -------------------------------------------------------------------------------------
+// ---- RMSProp -----------------------------------------------------------------------------------
 
 NNOptimizerRMSProp::NNOptimizerRMSProp(const Device& device, float learningRate)
     : NNOptimizer(device, {learningRate, 1, NNRegularizationType::None, 0}) {}
@@ -531,8 +518,7 @@ void NNOptimizerRMSProp::encode(
          {inputSumOfSquaresVectors}, resultState);
 }
 
-// ---- Adam
-// ----------------------------------------------------------------------------------------
+// ---- Adam --------------------------------------------------------------------------------------
 
 NNOptimizerAdam::NNOptimizerAdam(const Device& device, float learningRate)
     : NNOptimizer(device, {learningRate, 1, NNRegularizationType::None, 0}) {}

@@ -96,7 +96,7 @@ inline const NeuronRow neuron_rows[] = {
      .type = Type::Sigmoid},
     {.row = {.name = "hard_sigmoid_saturated", .source = {8, 8, 3}, .low = -6, .high = 6},
      .type = Type::HardSigmoid,
-     .a = 0.2F,
+     .a = 0.25F,
      .b = 0.5F},
     {.row = {.name = "tanh_wide", .source = {8, 8, 3}, .low = -50, .high = 50},
      .type = Type::TanH,

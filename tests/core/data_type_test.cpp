@@ -58,8 +58,7 @@ double rounded(const Format& f, double value) {
   if (got == wanted && std::signbit(got) == std::signbit(wanted)) {
     return ::testing::AssertionSuccess();
   }
-  return ::testing::AssertionFailure()
-         << value << " became " << got << " instead of " << wanted;
+  return ::testing::AssertionFailure() << value << " became " << got << " instead of " << wanted;
 }
 
 class SixteenBits : public ::testing::TestWithParam<Format> {};
@@ -87,7 +86,8 @@ TEST_P(SixteenBits, TiesAndTheirNeighboursRoundToNearestEven) {
   const auto infinite = static_cast<unsigned>(f.largest - f.least + 2) << f.significand;
   for (unsigned bits = 0; bits < infinite; ++bits) {
     const double here = defined_value(f, bits);
-    const double next = bits + 1 == infinite ? std::ldexp(2.0, f.largest) : defined_value(f, bits + 1);
+    const double next =
+        bits + 1 == infinite ? std::ldexp(2.0, f.largest) : defined_value(f, bits + 1);
     const auto tie = static_cast<float>((here + next) / 2);
     if (double{tie} != (here + next) / 2) continue;  // below float32's own subnormals
     const float infinity = std::numeric_limits<float>::infinity();
@@ -110,7 +110,8 @@ TEST_P(SixteenBits, RandomFloatsRoundToNearestEven) {
 }
 
 TEST_P(SixteenBits, EveryNaNStaysNaN) {
-  for (const std::uint32_t bits : {0x7F800001u, 0x7F801000u, 0x7F80FFFFu, 0x7FC00000u, 0x7FFFFFFFu}) {
+  for (const std::uint32_t bits :
+       {0x7F800001u, 0x7F801000u, 0x7F80FFFFu, 0x7FC00000u, 0x7FFFFFFFu}) {
     ASSERT_TRUE(converts(GetParam(), std::bit_cast<float>(bits)));
     ASSERT_TRUE(converts(GetParam(), std::bit_cast<float>(bits | 0x80000000u)));
   }

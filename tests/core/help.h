@@ -1,5 +1,6 @@
 #pragma once
-// What the core tests share: a device of one thread, small images, and a gate that holds the worker.
+// What the core tests share: a device of one thread, small images, and a gate that holds the
+// worker.
 
 #include <gtest/gtest.h>
 
@@ -60,9 +61,8 @@ std::string complaint(Call&& call) {
 class Gate {
  public:
   explicit Gate(const Device& device) : buffer_(device.makeCommandQueue().makeCommandBuffer()) {
-    buffer_.addScheduledHandler([closed = promise_.get_future().share()](CommandBuffer) {
-      closed.wait();
-    });
+    buffer_.addScheduledHandler(
+        [closed = promise_.get_future().share()](CommandBuffer) { closed.wait(); });
     buffer_.commit();
     buffer_.waitUntilScheduled();
   }

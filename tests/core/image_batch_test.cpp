@@ -33,7 +33,8 @@ TEST_F(Batches, MadeTogetherTheyAreDistinctImagesOfOneTensor) {
   EXPECT_EQ(batch[0].read_floats(), std::vector<float>(12, 1));
   EXPECT_EQ(batch[2].read_floats(), std::vector<float>(12, 3));
   EXPECT_EQ(batch[1].resourceSize(), 48U);
-  EXPECT_EQ(complaint([&] { static_cast<void>(batch[3]); }), "ImageBatch: index is 3; needed less than 3.");
+  EXPECT_EQ(complaint([&] { static_cast<void>(batch[3]); }),
+            "ImageBatch: index is 3; needed less than 3.");
 }
 
 TEST_F(Batches, Empty) {
@@ -42,10 +43,12 @@ TEST_F(Batches, Empty) {
     EXPECT_TRUE(batch.empty());
     EXPECT_EQ(ImageBatchIncrementReadCount(batch, 1), 0U);
     EXPECT_EQ(ImageBatchResourceSize(batch), 0U);
-    EXPECT_EQ(ImageBatchIterate(batch, [](const Image&, std::size_t) { return std::ptrdiff_t{5}; }), go_on);
+    EXPECT_EQ(ImageBatchIterate(batch, [](const Image&, std::size_t) { return std::ptrdiff_t{5}; }),
+              go_on);
     EXPECT_FALSE(batch.begin() != batch.end());
   }
-  EXPECT_EQ(complaint([&] { static_cast<void>(none.front()); }), "ImageBatch: index is 0; needed less than 0.");
+  EXPECT_EQ(complaint([&] { static_cast<void>(none.front()); }),
+            "ImageBatch: index is 0; needed less than 0.");
 }
 
 TEST_F(Batches, SubrangesNameTheSameImages) {
@@ -60,8 +63,11 @@ TEST_F(Batches, SubrangesNameTheSameImages) {
   EXPECT_EQ(loose.subrange({1, 2})[0], run[0]);
   EXPECT_EQ(loose.subrange({1, 2})[1], run[4]);
   for (const ImageBatch& batch : {run, loose}) {
-    EXPECT_EQ(complaint([&] { static_cast<void>(batch.subrange({2, 4})); }),
-              "ImageBatch: range is 4 images from 2; needed images below " + std::to_string(batch.size()) + ".");
+    EXPECT_EQ(complaint([&] {
+                static_cast<void>(batch.subrange({2, 4}));
+              }),
+              "ImageBatch: range is 4 images from 2; needed images below " +
+                  std::to_string(batch.size()) + ".");
     constexpr auto huge = std::numeric_limits<std::size_t>::max();
     EXPECT_NE(complaint([&] { static_cast<void>(batch.subrange({huge, 2})); }), "no exception");
     EXPECT_NE(complaint([&] { static_cast<void>(batch.subrange({1, huge})); }), "no exception");
@@ -106,7 +112,8 @@ TEST_F(Batches, IncrementReadCountSkipsZerosAndPermanentImages) {
   EXPECT_EQ(ImageBatchIncrementReadCount(run.subrange({0, 2}), -7), 2U);
   EXPECT_EQ(run[0].readCount(), 0U);
   EXPECT_EQ(run[2].readCount(), 7U);
-  EXPECT_EQ(ImageBatchIncrementReadCount(run.subrange({0, 2}), -1), 2U) << "0 is skipped, downwards too";
+  EXPECT_EQ(ImageBatchIncrementReadCount(run.subrange({0, 2}), -1), 2U)
+      << "0 is skipped, downwards too";
   const Image permanent(cpu(), floats(1, 1, 1));
   EXPECT_EQ(ImageBatchIncrementReadCount({permanent, run[2], permanent, run[2], run[0]}, 1), 3U);
   EXPECT_EQ(run[2].readCount(), 8U) << "once for each distinct image";
@@ -116,7 +123,8 @@ TEST_F(Batches, IncrementReadCountSkipsZerosAndPermanentImages) {
 TEST_F(Batches, IncrementReadCountBelowZeroChangesNothing) {
   const ImageBatch run(buffer, floats(1, 1, 1), 3);
   const std::string wanted =
-      "TemporaryImage: readCount is 1, to be changed by -2; needed a count that stays at 0 or more. "
+      "TemporaryImage: readCount is 1, to be changed by -2; needed a count that stays at 0 or "
+      "more. "
       "Raise readCount once for every encode that reads the object.";
   EXPECT_EQ(complaint([&] { ImageBatchIncrementReadCount(run, -2); }), wanted);
   for (const Image image : run) EXPECT_EQ(image.readCount(), 1U);
@@ -156,7 +164,9 @@ TEST_F(Batches, IterateVisitsEachDistinctImageWithItsFirstIndex) {
   EXPECT_EQ(ImageBatchIterate(run, note), go_on);
   EXPECT_EQ(indices, (std::vector<std::size_t>{0, 1, 2}));
   int visits = 0;
-  EXPECT_EQ(ImageBatchIterate(run, [&](const Image&, std::size_t) { return ++visits == 2 ? -17 : go_on; }), -17);
+  EXPECT_EQ(ImageBatchIterate(
+                run, [&](const Image&, std::size_t) { return ++visits == 2 ? -17 : go_on; }),
+            -17);
   EXPECT_EQ(visits, 2) << "anything greater stops";
 }
 
@@ -171,7 +181,8 @@ TEST_F(Batches, ResourceSizeCountsDistinctImages) {
 
 TEST_F(Batches, AccumulatorsMayRepeatAsDestinations) {
   const ImageBatch sources(cpu(), floats(1, 1, 1), 3);
-  for (std::size_t i = 0; i < 3; ++i) sources[i].write_floats(std::vector<float>{static_cast<float>(i)});
+  for (std::size_t i = 0; i < 3; ++i)
+    sources[i].write_floats(std::vector<float>{static_cast<float>(i)});
   const Image a(cpu(), floats(1, 1, 1)), b(cpu(), floats(1, 1, 1));
   CNNNeuronLinear(cpu(), 1, 1).encodeBatch(buffer, sources, {a, b, a});
   buffer.commit();
@@ -187,12 +198,17 @@ TEST_F(Batches, ErrorsOfUnequalImages) {
             "CNNNeuron: destinationImages is 3 images; needed 2, as many as sourceImages.");
   const ImageBatch mixed({Image(cpu(), floats(2, 2, 3)), Image(cpu(), floats(2, 1, 3))});
   EXPECT_EQ(complaint([&] { kernel.encodeBatch(buffer, mixed, two); }),
-            "CNNNeuron: sourceImage is a batch that mixes 2x2x3 Float32 and 2x1x3 Float32; needed images of "
+            "CNNNeuron: sourceImage is a batch that mixes 2x2x3 Float32 and 2x1x3 Float32; needed "
+            "images of "
             "one size and format with numberOfImages 1.");
-  EXPECT_EQ(complaint([&] { kernel.encodeBatch(buffer, ImageBatch(cpu(), floats(2, 2, 3, 2), 2), two); }),
-            "CNNNeuron: sourceImage is a batch whose images hold 2 each; needed images with numberOfImages 1. "
-            "Use batchRepresentation().");
-  EXPECT_EQ(complaint([&] { ImageBatchIncrementReadCount({Image(), two[0]}, 1); }),
+  EXPECT_EQ(
+      complaint([&] { kernel.encodeBatch(buffer, ImageBatch(cpu(), floats(2, 2, 3, 2), 2), two); }),
+      "CNNNeuron: sourceImage is a batch whose images hold 2 each; needed images with "
+      "numberOfImages 1. "
+      "Use batchRepresentation().");
+  EXPECT_EQ(complaint([&] {
+              ImageBatchIncrementReadCount({Image(), two[0]}, 1);
+            }),
             "Image: the image is nil; needed an image. Make one from a device and a descriptor.");
 }
 

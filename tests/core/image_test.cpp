@@ -42,7 +42,8 @@ Image counted(const ImageDescriptor& descriptor) {
   return image;
 }
 
-// ---- storage -------------------------------------------------------------------------------------
+// ---- storage
+// -------------------------------------------------------------------------------------
 
 TEST(ImageStorage, StartsAtZeroAndIsMadeAtFirstUse) {
   test::settle(cpu());
@@ -67,9 +68,15 @@ TEST(ImageStorage, EveryFormatKeepsWhatItCanHold) {
       std::vector<float> values(test::elements(image));
       for (std::size_t i = 0; i < values.size(); ++i) {
         switch (format) {  // exact in the format; the index shows in the value
-          case Format::Unorm8: values[i] = static_cast<float>(i % 256) / 255; break;
-          case Format::Unorm16: values[i] = static_cast<float>(i * 601) / 65535; break;
-          default: values[i] = static_cast<float>(i) - 50; break;
+          case Format::Unorm8:
+            values[i] = static_cast<float>(i % 256) / 255;
+            break;
+          case Format::Unorm16:
+            values[i] = static_cast<float>(i * 601) / 65535;
+            break;
+          default:
+            values[i] = static_cast<float>(i) - 50;
+            break;
         }
       }
       image.write_floats(values);
@@ -82,16 +89,15 @@ TEST(ImageStorage, EveryFormatKeepsWhatItCanHold) {
 TEST(ImageStorage, RoundingToEachFormat) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float infinity = std::numeric_limits<float>::infinity();
-  const std::vector<float> values = {0.5F, -0.25F, 1.5F, nan, infinity, -infinity, 100000.0F, 1 + 0x1p-11F};
+  const std::vector<float> values = {0.5F,     -0.25F,    1.5F,      nan,
+                                     infinity, -infinity, 100000.0F, 1 + 0x1p-11F};
   const auto through = [&](Format format) {
     const Image image(cpu(), described(format, 4, 2, 1));
     image.write_floats(values);
     return image.read_floats();
   };
-  EXPECT_EQ(through(Format::Unorm8),
-            (std::vector<float>{128.0F / 255, 0, 1, 0, 1, 0, 1, 1}));
-  EXPECT_EQ(through(Format::Unorm16),
-            (std::vector<float>{32768.0F / 65535, 0, 1, 0, 1, 0, 1, 1}));
+  EXPECT_EQ(through(Format::Unorm8), (std::vector<float>{128.0F / 255, 0, 1, 0, 1, 0, 1, 1}));
+  EXPECT_EQ(through(Format::Unorm16), (std::vector<float>{32768.0F / 65535, 0, 1, 0, 1, 0, 1, 1}));
   const auto half = through(Format::Float16);
   EXPECT_TRUE(std::isnan(half[3]));
   EXPECT_EQ(half[4], infinity);
@@ -133,7 +139,8 @@ TEST(ImageStorage, KernelsRoundAsTheHostDoes) {
   }
   source.write_floats(values);
   for (const Format format : all_formats) {
-    const Image by_kernel(cpu(), described(format, 16, 16, 5)), by_host(cpu(), described(format, 16, 16, 5));
+    const Image by_kernel(cpu(), described(format, 16, 16, 5)),
+        by_host(cpu(), described(format, 16, 16, 5));
     CommandBuffer buffer = queue.makeCommandBuffer();
     CNNNeuronLinear(cpu(), 1, 0).encode(buffer, source, by_kernel);
     buffer.commit();
@@ -156,7 +163,8 @@ TEST(ImageStorage, ReadBytesGivesTheStorageType) {
   EXPECT_EQ(bytes.read_floats(), (std::vector<float>{7.0F / 255, 1}));
 }
 
-// ---- readBytes and writeBytes --------------------------------------------------------------------
+// ---- readBytes and writeBytes
+// --------------------------------------------------------------------
 
 TEST(ImageBytes, WholeImagesInBothLayouts) {
   for (const std::size_t c : channel_counts) {
@@ -197,10 +205,11 @@ TEST(ImageBytes, AWindowOfPixelsAndChannels) {
     const std::size_t y = i / 16, x = i % 16 / 4, c = i % 4;
     ASSERT_EQ(memory[i], x < 2 ? at(y, 1 + x, 4 + c) : -1.0F) << i;
   }
-  // The last channels, though their count is no multiple of 4; CHW with a column stride of 3 floats.
+  // The last channels, though their count is no multiple of 4; CHW with a column stride of 3
+  // floats.
   std::vector<float> planes(2 * 2 * 8, -1);
-  image.readBytes(planes.data(), CHW, {.bytesPerColumn = 12, .bytesPerRow = 32}, {{2, 1, 0}, {2, 2, 1}},
-                  {8, 2}, 0);
+  image.readBytes(planes.data(), CHW, {.bytesPerColumn = 12, .bytesPerRow = 32},
+                  {{2, 1, 0}, {2, 2, 1}}, {8, 2}, 0);
   for (std::size_t i = 0; i < planes.size(); ++i) {
     const std::size_t c = i / 16, y = i % 16 / 8, x = i % 8;
     const float wanted = x == 0 || x == 3 ? at(1 + y, 2 + x / 3, 8 + c) : -1.0F;
@@ -250,7 +259,8 @@ TEST(ImageBytes, StridesThatAreNeverSteppedAreNotLookedAt) {
   // A client passes width * 4 for HWC floats of several channels and one row.
   image.writeBytes(values.data(), HWC, {.bytesPerRow = 16}, {{}, {4, 1, 1}}, {0, 3}, 0);
   EXPECT_EQ(image.read_floats(), values);
-  image.writeBytes(values.data(), HWC, {.bytesPerRow = 1, .bytesPerImage = 1}, {{}, {4, 1, 1}}, {0, 3}, 0);
+  image.writeBytes(values.data(), HWC, {.bytesPerRow = 1, .bytesPerImage = 1}, {{}, {4, 1, 1}},
+                   {0, 3}, 0);
   EXPECT_EQ(image.read_floats(), values);
   const Image column(cpu(), floats(1, 3, 1));
   column.writeBytes(values.data(), HWC, {.bytesPerColumn = 1}, {{}, {1, 3, 1}}, {0, 1}, 0);
@@ -300,10 +310,13 @@ TEST(ImageBytes, ErrorsNameWhatIsWrong) {
             "Image \"input\": region is 1x4 at (0, 0); needed a region inside 4x3.");
   EXPECT_EQ(read({{0, 0, 0}, {0, 1, 1}}, {0, 10}, 0),
             "Image \"input\": region is 0x1 at (0, 0); needed a region inside 4x3.");
-  EXPECT_EQ(read({{2, 0, 0}, {huge, 1, 1}}, {0, 10}, 0),
-            "Image \"input\": region is 18446744073709551615x1 at (2, 0); needed a region inside 4x3.");
-  EXPECT_EQ(read({{huge, huge, 0}, {2, 2, 1}}, {0, 10}, 0).substr(0, 24), "Image \"input\": region is");
-  EXPECT_EQ(read(one, {0, 10}, 2), "Image \"input\": imageIndex is 2 with 1 images; needed images below 2.");
+  EXPECT_EQ(
+      read({{2, 0, 0}, {huge, 1, 1}}, {0, 10}, 0),
+      "Image \"input\": region is 18446744073709551615x1 at (2, 0); needed a region inside 4x3.");
+  EXPECT_EQ(read({{huge, huge, 0}, {2, 2, 1}}, {0, 10}, 0).substr(0, 24),
+            "Image \"input\": region is");
+  EXPECT_EQ(read(one, {0, 10}, 2),
+            "Image \"input\": imageIndex is 2 with 1 images; needed images below 2.");
   EXPECT_EQ(read({{0, 0, 1}, {1, 1, 1}}, {0, 10}, 1),
             "Image \"input\": imageIndex is 2 with 1 images; needed images below 2.");
   EXPECT_NE(read(one, {0, 10}, huge), "no exception");
@@ -311,10 +324,14 @@ TEST(ImageBytes, ErrorsNameWhatIsWrong) {
   EXPECT_NE(read({{0, 0, 1}, {1, 1, huge}}, {0, 10}, 0), "no exception");
   EXPECT_NE(read({{0, 0, 0}, {1, 1, 0}}, {0, 10}, 0), "no exception");
   const std::string channels = "; needed an offset that is a multiple of 4 and channels below 10.";
-  EXPECT_EQ(read(one, {2, 4}, 0), "Image \"input\": featureChannelInfo is offset 2, count 4" + channels);
-  EXPECT_EQ(read(one, {4, 3}, 0), "Image \"input\": featureChannelInfo is offset 4, count 3" + channels);
-  EXPECT_EQ(read(one, {0, 0}, 0), "Image \"input\": featureChannelInfo is offset 0, count 0" + channels);
-  EXPECT_EQ(read(one, {8, 4}, 0), "Image \"input\": featureChannelInfo is offset 8, count 4" + channels);
+  EXPECT_EQ(read(one, {2, 4}, 0),
+            "Image \"input\": featureChannelInfo is offset 2, count 4" + channels);
+  EXPECT_EQ(read(one, {4, 3}, 0),
+            "Image \"input\": featureChannelInfo is offset 4, count 3" + channels);
+  EXPECT_EQ(read(one, {0, 0}, 0),
+            "Image \"input\": featureChannelInfo is offset 0, count 0" + channels);
+  EXPECT_EQ(read(one, {8, 4}, 0),
+            "Image \"input\": featureChannelInfo is offset 8, count 4" + channels);
   EXPECT_NE(read(one, {8, huge - 7}, 0), "no exception");
   EXPECT_EQ(read(one, {8, 2}, 0), "no exception") << "the last channels";
   EXPECT_EQ(read(one, {0, 3}, 0), "no exception") << "any count from channel 0";
@@ -330,13 +347,15 @@ TEST(ImageBytes, PrivateImagesAreOutOfReach) {
   descriptor.storageMode = StorageMode::Private;
   const Image image(cpu(), descriptor);
   float value = 0;
-  EXPECT_EQ(complaint([&] { image.readBytes(&value, HWC); }),
-            "Image: the image is private; needed storage that the host can reach. Make the image with "
-            "Image::defaultAllocator() and storageMode Shared to read or write it.");
+  EXPECT_EQ(
+      complaint([&] { image.readBytes(&value, HWC); }),
+      "Image: the image is private; needed storage that the host can reach. Make the image with "
+      "Image::defaultAllocator() and storageMode Shared to read or write it.");
   EXPECT_NE(complaint([&] { image.writeBytes(&value, HWC); }), "no exception");
 }
 
-// ---- views ---------------------------------------------------------------------------------------
+// ---- views
+// ---------------------------------------------------------------------------------------
 
 TEST(ImageView, SubImageSharesItsChannelsBothWays) {
   const Image image = counted(floats(2, 2, 10, 2));
@@ -389,7 +408,8 @@ TEST(ImageView, BatchRepresentationSharesItsImages) {
 TEST(ImageView, MadeBeforeTheStorageIs) {
   const Image image(cpu(), floats(2, 2, 8));
   const Image view = image.subImage({4, 4});
-  EXPECT_EQ(view.setPurgeableState(PurgeableState::KeepCurrent), PurgeableState::AllocationDeferred);
+  EXPECT_EQ(view.setPurgeableState(PurgeableState::KeepCurrent),
+            PurgeableState::AllocationDeferred);
   view.write_floats(constant(view, 2));
   EXPECT_EQ(image.read_floats()[7], 2);
   EXPECT_EQ(image.read_floats()[3], 0);
@@ -408,9 +428,12 @@ TEST(ImageView, KernelsWriteThroughViews) {
 
 TEST(ImageView, Errors) {
   const Image image(cpu(), floats(2, 2, 10, 3));
-  const auto channels = [&](Range range) { return complaint([&] { static_cast<void>(image.subImage(range)); }); };
-  EXPECT_EQ(channels({2, 4}),
-            "Image: featureChannelRange is 4 channels from 2; needed multiples of 4 inside 10 channels.");
+  const auto channels = [&](Range range) {
+    return complaint([&] { static_cast<void>(image.subImage(range)); });
+  };
+  EXPECT_EQ(
+      channels({2, 4}),
+      "Image: featureChannelRange is 4 channels from 2; needed multiples of 4 inside 10 channels.");
   EXPECT_NE(channels({0, 3}), "no exception");
   EXPECT_NE(channels({12, 4}), "no exception");
   EXPECT_NE(channels({0, 0}), "no exception");
@@ -425,7 +448,8 @@ TEST(ImageView, Errors) {
   EXPECT_EQ(images({2, 1}), "no exception");
 }
 
-// ---- tables and handles --------------------------------------------------------------------------
+// ---- tables and handles
+// --------------------------------------------------------------------------
 
 TEST(ImageTables, PixelFormats) {
   struct Row {
@@ -447,7 +471,8 @@ TEST(ImageTables, PixelFormats) {
       EXPECT_EQ(image.featureChannelFormat(), row.format);
     }
   }
-  EXPECT_EQ(Image(cpu(), described(Format::Float32, 1, 1, 1, 2)).textureType(), TextureType::Type2DArray);
+  EXPECT_EQ(Image(cpu(), described(Format::Float32, 1, 1, 1, 2)).textureType(),
+            TextureType::Type2DArray);
   const Image bfloat(cpu(), described(Format::BFloat16, 1, 1, 4));
   EXPECT_EQ(bfloat.pixelFormat(), RGBA16Unorm);
   EXPECT_EQ(bfloat.featureChannelFormat(), Format::BFloat16);
@@ -461,20 +486,25 @@ TEST(ImageHandle, DescriptorErrors) {
   const auto made = [](std::size_t w, std::size_t h, std::size_t c, std::size_t n) {
     return complaint([&] { Image(cpu(), floats(w, h, c, n)); });
   };
-  const std::string remedy = "; needed extents of 1 or more. Set width, height and featureChannels.";
+  const std::string remedy =
+      "; needed extents of 1 or more. Set width, height and featureChannels.";
   EXPECT_EQ(made(0, 2, 3, 1), "Image: imageDescriptor is 1 image(s) of 0x2x3" + remedy);
   EXPECT_EQ(made(2, 0, 3, 1), "Image: imageDescriptor is 1 image(s) of 2x0x3" + remedy);
   EXPECT_EQ(made(2, 2, 0, 1), "Image: imageDescriptor is 1 image(s) of 2x2x0" + remedy);
   EXPECT_EQ(made(2, 2, 3, 0), "Image: imageDescriptor is 0 image(s) of 2x2x3" + remedy);
   const std::size_t large = (std::size_t{1} << 31) - 1;
-  EXPECT_EQ(made(large, large, 4, 1),
-            "Image: imageDescriptor is 1 image(s) of 2147483647x2147483647x4; needed what fits into "
-            "memory. Set width, height and featureChannels.");
+  EXPECT_EQ(
+      made(large, large, 4, 1),
+      "Image: imageDescriptor is 1 image(s) of 2147483647x2147483647x4; needed what fits into "
+      "memory. Set width, height and featureChannels.");
   EXPECT_NE(made(large + 1, 1, 1, 1), "no exception");
   EXPECT_NE(made(large, large, large, large), "no exception");
-  EXPECT_NE(complaint([&] { ImageBatch(cpu(), floats(1, 1, 1, 2), (std::size_t{1} << 63) + 1); }), "no exception");
-  EXPECT_NE(complaint([&] { ImageBatch(cpu(), floats(1, 1, 1), (std::size_t{1} << 32) + 1); }), "no exception");
-  EXPECT_EQ(complaint([&] { Image(Device(), floats(1, 1, 1)); }), "Image: device is nil; needed a device.");
+  EXPECT_NE(complaint([&] { ImageBatch(cpu(), floats(1, 1, 1, 2), (std::size_t{1} << 63) + 1); }),
+            "no exception");
+  EXPECT_NE(complaint([&] { ImageBatch(cpu(), floats(1, 1, 1), (std::size_t{1} << 32) + 1); }),
+            "no exception");
+  EXPECT_EQ(complaint([&] { Image(Device(), floats(1, 1, 1)); }),
+            "Image: device is nil; needed a device.");
   EXPECT_EQ(complaint([&] { static_cast<void>(Image().width()); }),
             "Image: the image is nil; needed an image. Make one from a device and a descriptor.");
 }
@@ -491,7 +521,8 @@ TEST(ImageHandle, CopiesAreTheSameImage) {
   EXPECT_FALSE(image.is_temporary());
   EXPECT_EQ(image.readCount(), 0U);
   EXPECT_EQ(complaint([&] { image.setReadCount(2); }),
-            "Image \"mean\": readCount is of a permanent image; needed a temporary image that still has reads.");
+            "Image \"mean\": readCount is of a permanent image; needed a temporary image that "
+            "still has reads.");
 }
 
 TEST(ImageHandle, StockAllocatorsMakeWhatTheyAreNamedFor) {
@@ -507,7 +538,9 @@ TEST(ImageHandle, StockAllocatorsMakeWhatTheyAreNamedFor) {
   const Image temporary = TemporaryImage::defaultAllocator()->image(buffer, descriptor, kernel);
   EXPECT_TRUE(temporary.is_temporary());
   EXPECT_EQ(temporary.readCount(), 1U);
-  EXPECT_EQ(TemporaryImage::defaultAllocator()->imageBatch(buffer, descriptor, kernel, 3)[1].readCount(), 1U);
+  EXPECT_EQ(
+      TemporaryImage::defaultAllocator()->imageBatch(buffer, descriptor, kernel, 3)[1].readCount(),
+      1U);
   EXPECT_EQ(Image::defaultAllocator(), Image::defaultAllocator()) << "shared";
 }
 

@@ -40,7 +40,8 @@ CommandBufferError code_of(Call&& call) {
 }
 
 TEST(Buffer, IsZeroWhateverTheMemoryHeldBefore) {
-  for (const std::size_t length : std::initializer_list<std::size_t>{1, 63, 64, 65, 1000, 1025, 5000, 100000}) {
+  for (const std::size_t length :
+       std::initializer_list<std::size_t>{1, 63, 64, 65, 1000, 1025, 5000, 100000}) {
     for (int round = 0; round < 3; ++round) {
       const Buffer buffer = cpu().makeBuffer(length);
       EXPECT_EQ(buffer.length(), length);
@@ -155,7 +156,8 @@ TEST(Memory, SizeClasses) {
 TEST(Memory, FreeBlocksGoToTheSmallestFit) {
   const auto allocator = std::make_shared<Allocator>(make_cpu_engine(1));
   BlockList list;
-  for (const std::size_t bytes : std::initializer_list<std::size_t>{4096, 1024, 2048}) list.put(allocator->allocate(bytes, false));
+  for (const std::size_t bytes : std::initializer_list<std::size_t>{4096, 1024, 2048})
+    list.put(allocator->allocate(bytes, false));
   EXPECT_EQ(list.bytes(), 7168U);
   EXPECT_EQ(list.take(5000), nullptr);
   EXPECT_EQ(list.take(64), nullptr) << "all are more than twice as large";
@@ -175,10 +177,13 @@ TEST(OutOfMemory, IsAnErrorAndTheProcessGoesOn) {
   settle(cpu());
   const std::size_t before = cpu().memory_use().in_use;
   constexpr auto most = std::numeric_limits<std::size_t>::max();
-  for (const std::size_t bytes : {std::size_t{1} << 50, std::size_t{1} << 60, most / 2, most / 2 + 1, most - 100000,
-                                  most - 63, most}) {
-    EXPECT_EQ(code_of([&] { static_cast<void>(cpu().makeBuffer(bytes)); }), CommandBufferError::OutOfMemory) << bytes;
-    EXPECT_EQ(code_of([&] { static_cast<void>(State(cpu(), bytes).resource(0)); }), CommandBufferError::OutOfMemory);
+  for (const std::size_t bytes : {std::size_t{1} << 50, std::size_t{1} << 60, most / 2,
+                                  most / 2 + 1, most - 100000, most - 63, most}) {
+    EXPECT_EQ(code_of([&] { static_cast<void>(cpu().makeBuffer(bytes)); }),
+              CommandBufferError::OutOfMemory)
+        << bytes;
+    EXPECT_EQ(code_of([&] { static_cast<void>(State(cpu(), bytes).resource(0)); }),
+              CommandBufferError::OutOfMemory);
   }
   EXPECT_EQ(cpu().memory_use().in_use, before);
   EXPECT_EQ(cpu().makeBuffer(100).as<char>()[99], 0);
@@ -201,13 +206,17 @@ TEST(OutOfMemory, OfImagesLeavesTheCommandBufferUsable) {
   const Image source = filled(floats(2, 2, 2), 1), result(cpu(), floats(2, 2, 2));
   const Image unmade(cpu(), absurd);  // cheap until it is used
   EXPECT_EQ(unmade.resourceSize(), std::size_t{1} << 52);
-  EXPECT_EQ(code_of([&] { unmade.writeBytes(&side, DataLayout::HeightxWidthxFeatureChannels, {}, {}, {0, 2}, 0); }),
+  EXPECT_EQ(code_of([&] {
+              unmade.writeBytes(&side, DataLayout::HeightxWidthxFeatureChannels, {}, {}, {0, 2}, 0);
+            }),
             CommandBufferError::OutOfMemory);
   kernel.encode(buffer, source, result);
   EXPECT_EQ(code_of([&] { TemporaryImage(buffer, absurd); }), CommandBufferError::OutOfMemory);
-  EXPECT_EQ(code_of([&] { kernel.encode(buffer, unmade, unmade); }), CommandBufferError::OutOfMemory);
-  EXPECT_EQ(code_of([&] { static_cast<void>(State::temporaryState(buffer, std::size_t{1} << 52)); }),
+  EXPECT_EQ(code_of([&] { kernel.encode(buffer, unmade, unmade); }),
             CommandBufferError::OutOfMemory);
+  EXPECT_EQ(
+      code_of([&] { static_cast<void>(State::temporaryState(buffer, std::size_t{1} << 52)); }),
+      CommandBufferError::OutOfMemory);
   EXPECT_EQ(buffer.recording().steps(), 1U);
   kernel.encode(buffer, result, result);
   buffer.commit();
@@ -220,10 +229,12 @@ TEST(Devices, HaveNames) {
   EXPECT_EQ(Device::named("cpu:3").threads(), 3);
   EXPECT_EQ(cpu().threads(), 1);
   EXPECT_NE(cpu().name().find("1 thread)"), std::string::npos);
-  for (const char* name : {"", "gpu", "cpu:", "cpu:0", "cpu:-1", "cpu:2x", "cpu:99999999999", "CPU"}) {
+  for (const char* name :
+       {"", "gpu", "cpu:", "cpu:0", "cpu:-1", "cpu:2x", "cpu:99999999999", "CPU"}) {
     EXPECT_EQ(complaint([&] { static_cast<void>(Device::named(name)); }),
               "Device: name is \"" + std::string(name) +
-                  "\"; needed cpu or cpu:N with N threads. Change the option or the variable CERMET_DEVICE.");
+                  "\"; needed cpu or cpu:N with N threads. Change the option or the variable "
+                  "CERMET_DEVICE.");
   }
   EXPECT_EQ(CreateSystemDefaultDevice(), GetPreferredDevice(DeviceOptions::LowPower));
   EXPECT_TRUE(SupportsDevice(cpu()));

@@ -94,7 +94,9 @@ TEST_F(States, AdoptedBuffers) {
   EXPECT_EQ(State(a).resourceCount(), 1U);
   EXPECT_EQ(complaint([] { State(cermet::Buffer()); }), "State: resource is nil; needed a buffer.");
   const Device other = Device::cpu(1);
-  EXPECT_EQ(complaint([&] { State(std::vector<cermet::Buffer>{a, other.makeBuffer(8)}); }),
+  EXPECT_EQ(complaint([&] {
+              State(std::vector<cermet::Buffer>{a, other.makeBuffer(8)});
+            }),
             "State: resource is on another device; needed buffers of one device.");
 }
 
@@ -104,9 +106,10 @@ TEST_F(States, TemporariesLiveInTheirBuffer) {
   EXPECT_EQ(state->readCount(), 1U);
   state->check_usable(buffer.recording());
   CommandBuffer other = queue.makeCommandBuffer();
-  EXPECT_EQ(complaint([&] { state->check_usable(other.recording()); }),
-            "State: the state is temporary in another command buffer; needed a state of this command "
-            "buffer, or a permanent one.");
+  EXPECT_EQ(
+      complaint([&] { state->check_usable(other.recording()); }),
+      "State: the state is temporary in another command buffer; needed a state of this command "
+      "buffer, or a permanent one.");
   buffer.commitAndContinue();
   state->check_usable(buffer.recording());
   state->setReadCount(2);
@@ -117,11 +120,13 @@ TEST_F(States, TemporariesLiveInTheirBuffer) {
   state->consume(buffer.recording());
   EXPECT_EQ(state->readCount(), 0U) << "read through two slots of one encode";
   EXPECT_EQ(complaint([&] { state->check_usable(buffer.recording()); }),
-            "State: the state is read for the last time already; needed a temporary state with reads left. "
+            "State: the state is read for the last time already; needed a temporary state with "
+            "reads left. "
             "Raise readCount once for every encode that reads it.");
-  EXPECT_EQ(complaint([&] { state->setReadCount(1); }),
-            "State: readCount is 0: the storage is gone; needed a state that still has reads. Raise "
-            "readCount before the last encode that reads the state.");
+  EXPECT_EQ(
+      complaint([&] { state->setReadCount(1); }),
+      "State: readCount is 0: the storage is gone; needed a state that still has reads. Raise "
+      "readCount before the last encode that reads the state.");
   EXPECT_NE(complaint([&] { static_cast<void>(state->resource(0)); }), "no exception");
   EXPECT_FALSE(state->resource(0, false));
 }
@@ -192,7 +197,8 @@ TEST_F(States, TheHookReturnsTheSuggestion) {
 
 TEST_F(States, BatchesKnowTheirDistinctStates) {
   const auto a = std::make_shared<State>(cpu(), 8), b = std::make_shared<State>(cpu(), 32);
-  const StateBatch repeated = StateBatch::repeated(a, 3), same({a, a}), mixed({a, b, a, b, nullptr}), none;
+  const StateBatch repeated = StateBatch::repeated(a, 3), same({a, a}),
+                   mixed({a, b, a, b, nullptr}), none;
   EXPECT_EQ(repeated.size(), 3U);
   EXPECT_EQ(repeated.shared(), a);
   EXPECT_EQ(same.shared(), a) << "a list of one object is a repeated batch";
@@ -203,8 +209,10 @@ TEST_F(States, BatchesKnowTheirDistinctStates) {
   EXPECT_TRUE(none.empty());
   EXPECT_TRUE(StateBatch::repeated(nullptr, 3).empty());
   EXPECT_TRUE(StateBatch::repeated(a, 0).empty());
-  EXPECT_EQ(complaint([&] { static_cast<void>(repeated[3]); }), "StateBatch: index is 3; needed less than 3.");
-  EXPECT_EQ(complaint([&] { static_cast<void>(mixed[5]); }), "StateBatch: index is 5; needed less than 5.");
+  EXPECT_EQ(complaint([&] { static_cast<void>(repeated[3]); }),
+            "StateBatch: index is 3; needed less than 3.");
+  EXPECT_EQ(complaint([&] { static_cast<void>(mixed[5]); }),
+            "StateBatch: index is 5; needed less than 5.");
   EXPECT_EQ(repeated.at<State>(2), a);
   EXPECT_EQ(StateBatchResourceSize(mixed), 40U);
   EXPECT_EQ(StateBatchResourceSize(repeated), 8U);
@@ -223,8 +231,11 @@ TEST_F(States, BatchIncrementSkipsZerosAndChangesAllOrNone) {
   EXPECT_EQ(gone->readCount(), 0U);
   b->setReadCount(1);
   b->setLabel("mask");
-  EXPECT_EQ(complaint([&] { StateBatchIncrementReadCount(StateBatch({a, b}), -2); }),
-            "State \"mask\": readCount is 1, to be changed by -2; needed a count that stays at 0 or more. "
+  EXPECT_EQ(complaint([&] {
+              StateBatchIncrementReadCount(StateBatch({a, b}), -2);
+            }),
+            "State \"mask\": readCount is 1, to be changed by -2; needed a count that stays at 0 "
+            "or more. "
             "Raise readCount once for every encode that reads the state.");
   EXPECT_EQ(a->readCount(), 4U);
   EXPECT_EQ(StateBatchIncrementReadCount(StateBatch::repeated(a, 7), -4), 1U);

@@ -121,9 +121,12 @@ TEST(Step, AFaultBecomesTheErrorOfTheBufferAndSkipsTheRest) {
     const char* text;
   };
   const Row rows[] = {
-      {[] { throw DeviceError(CommandBufferError::PageFault, "page 7"); }, CommandBufferError::PageFault, "page 7"},
-      {[] { throw std::bad_alloc(); }, CommandBufferError::OutOfMemory, "CommandBuffer: a step found no memory."},
-      {[] { throw std::logic_error("odd"); }, CommandBufferError::Internal, "CommandBuffer: a step failed: odd"},
+      {[] { throw DeviceError(CommandBufferError::PageFault, "page 7"); },
+       CommandBufferError::PageFault, "page 7"},
+      {[] { throw std::bad_alloc(); }, CommandBufferError::OutOfMemory,
+       "CommandBuffer: a step found no memory."},
+      {[] { throw std::logic_error("odd"); }, CommandBufferError::Internal,
+       "CommandBuffer: a step failed: odd"},
       {[] { throw 3; }, CommandBufferError::Internal, "CommandBuffer: a step failed."},
   };
   const CommandQueue queue = cpu().makeCommandQueue();
@@ -135,7 +138,8 @@ TEST(Step, AFaultBecomesTheErrorOfTheBufferAndSkipsTheRest) {
     bool handled = false;
     add(buffer, faulty, &result, 1);
     add(buffer, after, &result, 2);
-    buffer.addCompletedHandler([&](CommandBuffer given) { handled = given.status() == Status::Error; });
+    buffer.addCompletedHandler(
+        [&](CommandBuffer given) { handled = given.status() == Status::Error; });
     buffer.commit();
     buffer.waitUntilCompleted();
     EXPECT_TRUE(handled);
@@ -196,15 +200,36 @@ TEST(StepMemo, AsksOnlyWhenSomethingChanged) {
     change();
     return engine.prepared + other.prepared - before;
   };
-  EXPECT_EQ(changes([&] { parameters[1] = 9; static_cast<void>(memo.find(engine, op, descs)); }), 1);
-  EXPECT_EQ(changes([&] { op.id = 8; static_cast<void>(memo.find(engine, op, descs)); }), 1);
-  EXPECT_EQ(changes([&] { op.bytes = 4; static_cast<void>(memo.find(engine, op, descs)); }), 1);
-  EXPECT_EQ(changes([&] { descs[1].stride_h = 99; static_cast<void>(memo.find(engine, op, descs)); }), 1);
-  EXPECT_EQ(changes([&] { descs.pop_back(); static_cast<void>(memo.find(engine, op, descs)); }), 1);
+  EXPECT_EQ(changes([&] {
+              parameters[1] = 9;
+              static_cast<void>(memo.find(engine, op, descs));
+            }),
+            1);
+  EXPECT_EQ(changes([&] {
+              op.id = 8;
+              static_cast<void>(memo.find(engine, op, descs));
+            }),
+            1);
+  EXPECT_EQ(changes([&] {
+              op.bytes = 4;
+              static_cast<void>(memo.find(engine, op, descs));
+            }),
+            1);
+  EXPECT_EQ(changes([&] {
+              descs[1].stride_h = 99;
+              static_cast<void>(memo.find(engine, op, descs));
+            }),
+            1);
+  EXPECT_EQ(changes([&] {
+              descs.pop_back();
+              static_cast<void>(memo.find(engine, op, descs));
+            }),
+            1);
   EXPECT_EQ(changes([&] { static_cast<void>(memo.find(other, op, descs)); }), 1);
   EXPECT_EQ(changes([&] { static_cast<void>(memo.find(other, op, descs)); }), 0);
   detail::StepMemo copy = memo;
-  EXPECT_EQ(changes([&] { static_cast<void>(copy.find(other, op, descs)); }), 1) << "a copy starts empty";
+  EXPECT_EQ(changes([&] { static_cast<void>(copy.find(other, op, descs)); }), 1)
+      << "a copy starts empty";
 }
 
 TEST(StepMemo, AFailureLeavesItAsItWas) {
@@ -220,10 +245,14 @@ TEST(StepMemo, AFailureLeavesItAsItWas) {
 }
 
 TEST(Complaint, HasItsParts) {
-  EXPECT_EQ(describe(Complaint{"CNNPoolingMax", "pool1", "source", "4x4x3", "one image or more", "Pass the batch."}),
+  EXPECT_EQ(describe(Complaint{"CNNPoolingMax", "pool1", "source", "4x4x3", "one image or more",
+                               "Pass the batch."}),
             "CNNPoolingMax \"pool1\": source is 4x4x3; needed one image or more. Pass the batch.");
   EXPECT_EQ(describe(Complaint{"Image", "", "region", "empty", "", ""}), "Image: region is empty.");
-  EXPECT_EQ(complaint([] { fail({"A", "b", "c", "d", "e", "f"}); }), "A \"b\": c is d; needed e. f");
+  EXPECT_EQ(complaint([] {
+              fail({"A", "b", "c", "d", "e", "f"});
+            }),
+            "A \"b\": c is d; needed e. f");
 }
 
 }  // namespace

@@ -33,10 +33,12 @@ class TemporaryImages : public ::testing::Test {
 };
 
 const char* const read_before =
-    "read for the last time already; needed a temporary image with reads left. Raise readCount once "
+    "read for the last time already; needed a temporary image with reads left. Raise readCount "
+    "once "
     "for every encode that reads it.";
 
-// ---- counts --------------------------------------------------------------------------------------
+// ---- counts
+// --------------------------------------------------------------------------------------
 
 TEST_F(TemporaryImages, OneReadAnyNumberOfWrites) {
   const TemporaryImage image(buffer, floats(4, 4, 4));
@@ -63,7 +65,8 @@ TEST_F(TemporaryImages, ARaisedCountPermitsMoreReads) {
   same.encode(buffer, image, third);
   EXPECT_EQ(image.readCount(), 0U);
   finish();
-  for (const Image& result : {out, second, third}) EXPECT_EQ(result.read_floats(), constant(result, 4));
+  for (const Image& result : {out, second, third})
+    EXPECT_EQ(result.read_floats(), constant(result, 4));
 }
 
 TEST_F(TemporaryImages, UseAfterTheLastReadIsAnErrorThatNamesIt) {
@@ -74,13 +77,18 @@ TEST_F(TemporaryImages, UseAfterTheLastReadIsAnErrorThatNamesIt) {
   CNNNeuronLinear reader(cpu(), 1, 0);
   reader.setLabel("copy");
   const std::string subject = "CNNNeuron \"copy\": ", what = "4x4x4 Float32 \"activation 3\", ";
-  EXPECT_EQ(complaint([&] { reader.encode(buffer, image, out); }), subject + "sourceImage is " + what + read_before);
+  EXPECT_EQ(complaint([&] { reader.encode(buffer, image, out); }),
+            subject + "sourceImage is " + what + read_before);
   EXPECT_EQ(complaint([&] { reader.encode(buffer, source, image); }),
             subject + "destinationImage is " + what + read_before);
   EXPECT_EQ(complaint([&] { image.setReadCount(1); }),
-            "Image \"activation 3\": readCount is 0: the storage is gone; needed a temporary image that still has reads.");
-  EXPECT_EQ(complaint([&] { static_cast<void>(image.subImage({0, 4})); }),
-            "Image \"activation 3\": the image is read for the last time already; needed a temporary image with "
+            "Image \"activation 3\": readCount is 0: the storage is gone; needed a temporary image "
+            "that still has reads.");
+  EXPECT_EQ(complaint([&] {
+              static_cast<void>(image.subImage({0, 4}));
+            }),
+            "Image \"activation 3\": the image is read for the last time already; needed a "
+            "temporary image with "
             "reads left. Raise readCount once for every encode that reads it or a view of it.");
   EXPECT_NE(complaint([&] { static_cast<void>(image.batchRepresentation()); }), "no exception");
   EXPECT_EQ(buffer.recording().steps(), 2U) << "refused encodes record nothing";
@@ -118,7 +126,8 @@ TEST_F(TemporaryImages, AnotherCommandBufferIsAnError) {
   plus_one.encode(buffer, source, image);
   CommandBuffer other = queue.makeCommandBuffer();
   const std::string wanted =
-      "CNNNeuron: sourceImage is temporary in another command buffer; needed images of this command "
+      "CNNNeuron: sourceImage is temporary in another command buffer; needed images of this "
+      "command "
       "buffer. Use Image::defaultAllocator() for images that outlive their command buffer.";
   EXPECT_EQ(complaint([&] { same.encode(other, image, out); }), wanted);
   EXPECT_NE(complaint([&] { same.encode(other, source, image); }), "no exception");
@@ -158,8 +167,9 @@ TEST_F(TemporaryImages, CountedOncePerDistinctObjectOfABatch) {
   EXPECT_EQ(batch[0].readCount(), 1U);
   EXPECT_EQ(batch[1].readCount(), 0U);
   EXPECT_EQ(single.readCount(), 0U);
-  EXPECT_EQ(complaint([&] { same.encodeBatch(buffer, batch, ImageBatch(cpu(), floats(4, 4, 4), 2)); }),
-            std::string("CNNNeuron: sourceImage is 2 images of 4x4x4 Float32, ") + read_before);
+  EXPECT_EQ(
+      complaint([&] { same.encodeBatch(buffer, batch, ImageBatch(cpu(), floats(4, 4, 4), 2)); }),
+      std::string("CNNNeuron: sourceImage is 2 images of 4x4x4 Float32, ") + read_before);
   EXPECT_EQ(batch[0].readCount(), 1U);
   finish();
   for (const Image image : results) EXPECT_EQ(image.read_floats(), constant(image, 4));
@@ -176,7 +186,8 @@ TEST_F(TemporaryImages, ReturnedResultsStartWithOneRead) {
   EXPECT_EQ(out.read_floats(), constant(out, 5));
 }
 
-// ---- views ---------------------------------------------------------------------------------------
+// ---- views
+// ---------------------------------------------------------------------------------------
 
 TEST_F(TemporaryImages, AViewHoldsOneReadOfItsParent) {
   const TemporaryImage image(buffer, floats(4, 4, 8));
@@ -232,7 +243,8 @@ TEST_F(TemporaryImages, AViewOfAnImageThatIsGoneIsAnError) {
   same.encode(buffer, image, Image(cpu(), floats(4, 4, 8)));  // takes the only read
   const std::size_t steps = buffer.recording().steps();
   EXPECT_EQ(complaint([&] { same.encode(buffer, view, out); }),
-            "Image \"features\": the image is read for the last time already; needed a temporary image with "
+            "Image \"features\": the image is read for the last time already; needed a temporary "
+            "image with "
             "reads left. Raise readCount once for every encode that reads it or a view of it.");
   EXPECT_EQ(view.readCount(), 1U);
   EXPECT_EQ(buffer.recording().steps(), steps);
@@ -247,7 +259,8 @@ TEST_F(TemporaryImages, AViewOfAReadImageOfALivingBatchIsAnError) {
   EXPECT_EQ(batch[1].readCount(), 1U);
 }
 
-// ---- memory --------------------------------------------------------------------------------------
+// ---- memory
+// --------------------------------------------------------------------------------------
 
 TEST_F(TemporaryImages, MemoryIsUsedAgainWithinABuffer) {
   settle(cpu());
@@ -333,7 +346,8 @@ TEST_F(TemporaryImages, ScratchOfACommittedBufferNeverBecomesAnImage) {
 }
 
 TEST_F(TemporaryImages, HintsChangeNothingButMemory) {
-  TemporaryImage::prefetchStorage(buffer, std::vector<ImageDescriptor>{floats(4, 4, 4), floats(8, 8, 8)});
+  TemporaryImage::prefetchStorage(buffer,
+                                  std::vector<ImageDescriptor>{floats(4, 4, 4), floats(8, 8, 8)});
   buffer.prefetchHeapForWorkloadSize(10000);
   const TemporaryImage image(buffer, floats(4, 4, 4));
   plus_one.encode(buffer, source, image);
@@ -391,7 +405,8 @@ class RandomProgram {
   }
   /// An image of the same size as `like` in either format.
   ImageDescriptor result_like(const Image& like) {
-    return pick(2) == 0 ? floats(like.width(), like.width(), 4) : halves(like.width(), like.width(), 4);
+    return pick(2) == 0 ? floats(like.width(), like.width(), 4)
+                        : halves(like.width(), like.width(), 4);
   }
   static float step(float value) { return value >= 100 ? value - 100 : value + 1; }
   void encode(Open& open, const Known& from, const Known& to) {
@@ -402,28 +417,35 @@ class RandomProgram {
     Open& open = open_[static_cast<std::size_t>(pick(3))];
     auto& temporaries = open.temporaries;
     const bool any = !temporaries.empty();
-    const auto chosen = any ? static_cast<std::size_t>(pick(static_cast<int>(temporaries.size()))) : 0;
+    const auto chosen =
+        any ? static_cast<std::size_t>(pick(static_cast<int>(temporaries.size()))) : 0;
     switch (pick(12)) {
-      case 0: case 1: {  // host data, then a temporary made from it
+      case 0:
+      case 1: {  // host data, then a temporary made from it
         const ImageDescriptor d = descriptor();
         const auto value = static_cast<float>(pick(100));
         permanent_.push_back({filled(d, value), value});
-        const Known made{TemporaryImage(open.buffer, result_like(permanent_.back().image)), step(value)};
+        const Known made{TemporaryImage(open.buffer, result_like(permanent_.back().image)),
+                         step(value)};
         encode(open, permanent_.back(), made);
         temporaries.push_back(made);
         break;
       }
-      case 2: case 3: case 4:  // temporary to temporary
+      case 2:
+      case 3:
+      case 4:  // temporary to temporary
         if (any) {
           const Known from = temporaries[chosen];
           const Known made{TemporaryImage(open.buffer, result_like(from.image)), step(from.value)};
           if (pick(2) == 0) from.image.setReadCount(2);
           encode(open, from, made);
-          if (from.image.readCount() == 0) temporaries.erase(temporaries.begin() + static_cast<int>(chosen));
+          if (from.image.readCount() == 0)
+            temporaries.erase(temporaries.begin() + static_cast<int>(chosen));
           temporaries.push_back(made);
         }
         break;
-      case 5: case 6:  // temporary to a permanent result
+      case 5:
+      case 6:  // temporary to a permanent result
         if (any) {
           const Known from = temporaries[chosen];
           permanent_.push_back({Image(cpu(), result_like(from.image)), step(from.value)});
@@ -437,15 +459,22 @@ class RandomProgram {
           temporaries.erase(temporaries.begin() + static_cast<int>(chosen));
         }
         break;
-      case 8: { const TemporaryImage unused(open.buffer, descriptor()); break; }
-      case 9: open.buffer.commitAndContinue(); break;
+      case 8: {
+        const TemporaryImage unused(open.buffer, descriptor());
+        break;
+      }
+      case 9:
+        open.buffer.commitAndContinue();
+        break;
       case 10:
         temporaries.clear();
         open.buffer.commit();
         if (pick(4) == 0) settle(cpu());
         open.buffer = queue_.makeCommandBuffer();
         break;
-      default: open.buffer.enqueue(); break;
+      default:
+        open.buffer.enqueue();
+        break;
     }
   }
 

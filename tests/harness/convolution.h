@@ -224,6 +224,8 @@ class ConvolutionSubjectOf final : public SubjectOf<Forward, Gradient> {
   }
   [[nodiscard]] bool incoming_is_region() const override { return true; }
   [[nodiscard]] bool shared_state() const override { return true; }
+  /// oneDNN's matrix product takes another order of sums for another number of rows.
+  [[nodiscard]] bool bits_depend_on_batch() const override { return fully_connected; }
 
  private:
   /// spec: convolution G1; a fully connected layer ignores the offset (9)

@@ -41,13 +41,13 @@ class Report {
               const Tolerance& tolerance) {
     expect(what, got, wanted.v, {wanted.n, wanted.h, wanted.w, wanted.c}, tolerance);
   }
-  /// Bit for bit, or within the tolerance where a library may split sums.
+  /// Bit for bit, or within the tolerance.
   void expect_same(std::string_view what, std::span<const float> got, std::span<const float> wanted,
-                   const Extents& extents, bool splits_sums, const Tolerance& tolerance) {
+                   const Extents& extents, bool may_differ, const Tolerance& tolerance) {
     if (same_bits(got, wanted)) return;
     const auto result =
         compare(got, std::vector<double>(wanted.begin(), wanted.end()), extents, tolerance);
-    if (!result.ok || !splits_sums) fail(what, "other bits: " + result.text);
+    if (!result.ok || !may_differ) fail(what, "other bits: " + result.text);
   }
   void expect_true(std::string_view what, bool holds, std::string_view error) {
     if (!holds) fail(what, error);

@@ -62,8 +62,8 @@ class Subject {
   [[nodiscard]] virtual bool gradient_reads_result() const { return false; }
   /// One state object for the whole batch, which adds up.
   [[nodiscard]] virtual bool shared_state() const { return false; }
-  /// Result bits may depend on the number of threads or images: a library splits its sums.
-  [[nodiscard]] virtual bool splits_sums() const { return false; }
+  /// Result bits may depend on the number of images in an encode: a library orders its sums by it.
+  [[nodiscard]] virtual bool bits_depend_on_batch() const { return false; }
 
  private:
   Row row_;

@@ -127,11 +127,12 @@ class NNOptimizer : public Kernel {
   [[nodiscard]] GradientScalars gradient_scalars() const;
 
   // The encodes; moments in the order of `moments()`.
+  using Moments = std::initializer_list<const StridedArray*>;
   using Arrays = std::initializer_list<std::span<const Vector>>;
   void update(const CommandBuffer& commandBuffer, const Vector& gradient, const Vector& values,
-              std::initializer_list<const Vector*> moments, const Vector& result) const;
+              Moments moments, const Vector& result) const;
   void update(const CommandBuffer& commandBuffer, const Matrix& gradient, const Matrix& values,
-              std::initializer_list<const Matrix*> moments, const Matrix& result) const;
+              Moments moments, const Matrix& result) const;
   void update(const CommandBuffer& commandBuffer,
               const std::shared_ptr<CNNConvolutionGradientState>& gradient,
               const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& source, Arrays moments,
@@ -146,7 +147,9 @@ class NNOptimizer : public Kernel {
   struct Argument;
   struct Parameter;
   void check_hyper_parameters() const;
-  void update_arrays(const CommandBuffer& commandBuffer, std::span<const Argument> arguments) const;
+  void update_arrays(const CommandBuffer& commandBuffer, const Argument& gradient,
+                     const Argument& values, Moments moments, std::string_view Moment::*name,
+                     const Argument& result) const;
   /// 1 or 2 of those available, as the arrays say; `first` names the first.
   [[nodiscard]] std::size_t parameters_to_update(Arrays moments, std::size_t available,
                                                  std::string_view first) const;
