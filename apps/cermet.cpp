@@ -24,7 +24,8 @@ struct Common {
 };
 
 cermet::Device device_of(const Common& common) {
-  return common.device.empty() ? cermet::CreateSystemDefaultDevice() : cermet::Device::named(common.device);
+  return common.device.empty() ? cermet::CreateSystemDefaultDevice()
+                               : cermet::Device::named(common.device);
 }
 
 void print_accuracy(double accuracy) { fmt::print("test accuracy: {:.2f} %\n", 100 * accuracy); }
@@ -32,16 +33,19 @@ void print_accuracy(double accuracy) { fmt::print("test accuracy: {:.2f} %\n", 1
 int train(const Common& common, cermet::TrainingOptions options, const std::string& optimizer) {
   options.optimizer = cermet::optimizer_kind(optimizer);
   const auto folder = cermet::find_digit_data(common.data);
-  const auto training_set = cermet::load_digits(folder, true), test_set = cermet::load_digits(folder, false);
+  const auto training_set = cermet::load_digits(folder, true),
+             test_set = cermet::load_digits(folder, false);
   const auto device = device_of(common);
-  fmt::print("training on {} images, testing on {}, {}\n", training_set.count, test_set.count, device.name());
+  fmt::print("training on {} images, testing on {}, {}\n", training_set.count, test_set.count,
+             device.name());
   std::fflush(stdout);
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
 #ifdef SIGXFSZ
   std::signal(SIGXFSZ, SIG_IGN);  // a full disk or quota becomes an error message
 #endif
-  const auto report = cermet::train_digits(device, training_set, test_set, options, stdout, stop_requested);
+  const auto report =
+      cermet::train_digits(device, training_set, test_set, options, stdout, stop_requested);
   if (report.stopped) {
     fmt::print("stopped; go on with: {} --resume\n", options.command);
     return 130;
@@ -81,20 +85,29 @@ int run(int argc, char** argv) {
   std::string optimizer = "adam", model, out = options.out.string();
 
   const auto with_common = [&](CLI::App* command, bool data) {
-    command->add_option("--device", common.device, "cpu, or cpu:N for N threads; default: $CERMET_DEVICE, else cpu");
+    command->add_option("--device", common.device,
+                        "cpu, or cpu:N for N threads; default: $CERMET_DEVICE, else cpu");
     if (data) {
-      command->add_option("--data", common.data, "digits (comes with cermet), mnist (the full set), or a folder")
+      command
+          ->add_option("--data", common.data,
+                       "digits (comes with cermet), mnist (the full set), or a folder")
           ->capture_default_str();
     }
   };
   auto* train_command = app.add_subcommand("train", "Train a CNN on handwritten digits");
-  train_command->add_option("--epochs", options.epochs, "Passes over the training images")->capture_default_str();
-  train_command->add_option("--batch", options.batch, "Images in a step")->capture_default_str();
-  train_command->add_option("--learning-rate", options.learning_rate, "At the start; decays along half a cosine")
+  train_command->add_option("--epochs", options.epochs, "Passes over the training images")
       ->capture_default_str();
-  train_command->add_option("--optimizer", optimizer, "sgd, momentum, rmsprop or adam")->capture_default_str();
-  train_command->add_option("--seed", options.seed, "Of initial weights, order and dropout")->capture_default_str();
-  train_command->add_option("--out", out, "Folder for the model, metrics and checkpoint")->capture_default_str();
+  train_command->add_option("--batch", options.batch, "Images in a step")->capture_default_str();
+  train_command
+      ->add_option("--learning-rate", options.learning_rate,
+                   "At the start; decays along half a cosine")
+      ->capture_default_str();
+  train_command->add_option("--optimizer", optimizer, "sgd, momentum, rmsprop or adam")
+      ->capture_default_str();
+  train_command->add_option("--seed", options.seed, "Of initial weights, order and dropout")
+      ->capture_default_str();
+  train_command->add_option("--out", out, "Folder for the model, metrics and checkpoint")
+      ->capture_default_str();
   train_command->add_flag("--resume", options.resume, "Go on from the checkpoint in --out");
   with_common(train_command, true);
   auto* eval_command = app.add_subcommand("eval", "Measure a saved model on the test images");

@@ -19,11 +19,13 @@ namespace cermet::backend {
 template <class T>
 struct only {
   template <class U>
-    requires std::same_as<U, T>
+  requires std::same_as<U, T>
   operator const U&() const;
 };
 template <class Op, class E>
-concept Prepares = requires(only<Op> op, Descs descs, E& engine) { prepare(op, descs, engine); };
+concept Prepares = requires(only<Op> op, Descs descs, E& engine) {
+  prepare(op, descs, engine);
+};
 
 /// Steps by operator bytes and descriptions, least recently used first to go.
 class StepCache {
@@ -32,7 +34,8 @@ class StepCache {
   StepPtr find_or_make(const OpView& op, Descs descs, Make&& make) {
     std::string key(reinterpret_cast<const char*>(&op.id), sizeof op.id);
     key.append(static_cast<const char*>(op.data), op.bytes);
-    for (const TensorDesc& desc : descs) key.append(reinterpret_cast<const char*>(&desc), sizeof desc);
+    for (const TensorDesc& desc : descs)
+      key.append(reinterpret_cast<const char*>(&desc), sizeof desc);
     {
       const std::scoped_lock lock(mutex_);
       if (const auto found = index_.find(key); found != index_.end()) {
@@ -74,7 +77,8 @@ class EngineOf<Derived, TypeList<Ops...>> : public Engine {
  public:
   StepPtr prepare(const OpView& op, Descs descs) final {
     const auto found = table().find(op.id);
-    if (found == table().end()) throw std::logic_error("no backend table entry for " + std::string(op.name));
+    if (found == table().end())
+      throw std::logic_error("no backend table entry for " + std::string(op.name));
     return cache_.find_or_make(op, descs, [&] { return make(op, descs, found->second); });
   }
 

@@ -212,8 +212,6 @@ void CNNArithmetic::record(detail::BinaryEncoding& e) const {
                      {detail::images(x.view(), first, each), detail::images(y.view(), first, each),
                       detail::images(e.destination, first, each), state->mask(e.recording)});
     }
-    // The base class takes away one read of the states it is given; writing a state is not a read.
-    if (state->isTemporary()) state->setReadCount(state->readCount() + 1);
   }
   if (count == 0 || !has_limits())
     detail::encode(e.recording, memo_, op_, {x.view(), y.view(), e.destination, {}});

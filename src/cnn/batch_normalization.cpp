@@ -233,7 +233,6 @@ ImageDescriptor BNState::destinationImageDescriptor(std::span<const Image> sourc
   const ImageDescriptor descriptor = NNGradientState::destinationImageDescriptor(
       sourceImages, sourceStates, kernel, suggestedDescriptor);
   if (auto* gradient = dynamic_cast<CNNGradientKernel*>(&kernel)) {
-    gradient->setDestinationFeatureChannelOffset(forward().sourceFeatureChannelOffset);
     const bool chosen = gradient->secondarySourceFeatureChannelOffset() != 0 ||
                         gradient->secondarySourceFeatureChannelMaxCount() != all_channels;
     if (chosen) gradient->setSecondarySourceFeatureChannelMaxCount(channels_);

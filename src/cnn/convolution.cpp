@@ -12,12 +12,14 @@ namespace cermet {
 using detail::ConvolutionShape;
 using detail::ConvolutionWeights;
 
-// ---- descriptors ---------------------------------------------------------------------------------
+// ---- descriptors
+// ---------------------------------------------------------------------------------
 
 namespace {
 
 template <class Descriptor>
-std::shared_ptr<Descriptor> made(std::size_t width, std::size_t height, std::size_t inputs, std::size_t outputs) {
+std::shared_ptr<Descriptor> made(std::size_t width, std::size_t height, std::size_t inputs,
+                                 std::size_t outputs) {
   auto descriptor = std::make_shared<Descriptor>();
   descriptor->setKernelWidth(width);
   descriptor->setKernelHeight(height);
@@ -28,7 +30,8 @@ std::shared_ptr<Descriptor> made(std::size_t width, std::size_t height, std::siz
 }
 
 std::int32_t pad(std::size_t taps, std::size_t dilation, std::ptrdiff_t offset) {
-  return static_cast<std::int32_t>(static_cast<std::ptrdiff_t>(((taps - 1) * dilation + 1) / 2) - offset);
+  return static_cast<std::int32_t>(static_cast<std::ptrdiff_t>(((taps - 1) * dilation + 1) / 2) -
+                                   offset);
 }
 
 }  // namespace
@@ -36,12 +39,14 @@ std::int32_t pad(std::size_t taps, std::size_t dilation, std::ptrdiff_t offset) 
 std::shared_ptr<CNNConvolutionDescriptor> CNNConvolutionDescriptor::cnnConvolutionDescriptor(
     std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
     std::size_t outputFeatureChannels) {
-  return made<CNNConvolutionDescriptor>(kernelWidth, kernelHeight, inputFeatureChannels, outputFeatureChannels);
+  return made<CNNConvolutionDescriptor>(kernelWidth, kernelHeight, inputFeatureChannels,
+                                        outputFeatureChannels);
 }
 std::shared_ptr<CNNConvolutionDescriptor> CNNConvolutionDescriptor::cnnConvolutionDescriptor(
     std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
     std::size_t outputFeatureChannels, const CNNNeuron* neuronFilter) {
-  auto descriptor = cnnConvolutionDescriptor(kernelWidth, kernelHeight, inputFeatureChannels, outputFeatureChannels);
+  auto descriptor = cnnConvolutionDescriptor(kernelWidth, kernelHeight, inputFeatureChannels,
+                                             outputFeatureChannels);
   if (neuronFilter != nullptr) {
     NNNeuronDescriptor neuron;
     neuron.setNeuronType(neuronFilter->neuronType());
@@ -53,14 +58,19 @@ std::shared_ptr<CNNConvolutionDescriptor> CNNConvolutionDescriptor::cnnConvoluti
   }
   return descriptor;
 }
-std::shared_ptr<CNNDepthWiseConvolutionDescriptor> CNNDepthWiseConvolutionDescriptor::cnnConvolutionDescriptor(
-    std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
-    std::size_t outputFeatureChannels) {
-  return made<CNNDepthWiseConvolutionDescriptor>(kernelWidth, kernelHeight, inputFeatureChannels, outputFeatureChannels);
+std::shared_ptr<CNNDepthWiseConvolutionDescriptor>
+CNNDepthWiseConvolutionDescriptor::cnnConvolutionDescriptor(std::size_t kernelWidth,
+                                                            std::size_t kernelHeight,
+                                                            std::size_t inputFeatureChannels,
+                                                            std::size_t outputFeatureChannels) {
+  return made<CNNDepthWiseConvolutionDescriptor>(kernelWidth, kernelHeight, inputFeatureChannels,
+                                                 outputFeatureChannels);
 }
 
-void CNNConvolutionDescriptor::setBatchNormalizationParametersForInference(const float* mean, const float* variance,
-                                                                           const float* gamma, const float* beta,
+void CNNConvolutionDescriptor::setBatchNormalizationParametersForInference(const float* mean,
+                                                                           const float* variance,
+                                                                           const float* gamma,
+                                                                           const float* beta,
                                                                            float epsilon) {
   folding_ = {};
   if (mean == nullptr && variance == nullptr && gamma == nullptr && beta == nullptr) return;
@@ -68,10 +78,12 @@ void CNNConvolutionDescriptor::setBatchNormalizationParametersForInference(const
     const float spread = variance != nullptr ? std::sqrt(variance[k] + epsilon) : 1.0F;
     const float factor = (gamma != nullptr ? gamma[k] : 1.0F) / spread;
     folding_.factor.push_back(factor);
-    folding_.addend.push_back((beta != nullptr ? beta[k] : 0.0F) - factor * (mean != nullptr ? mean[k] : 0.0F));
+    folding_.addend.push_back((beta != nullptr ? beta[k] : 0.0F) -
+                              factor * (mean != nullptr ? mean[k] : 0.0F));
   }
 }
-void CNNConvolutionDescriptor::setNeuronType(CNNNeuronType neuronType, float parameterA, float parameterB) {
+void CNNConvolutionDescriptor::setNeuronType(CNNNeuronType neuronType, float parameterA,
+                                             float parameterB) {
   if (neuronType == CNNNeuronType::PReLU) {
     fail({"CNNConvolutionDescriptor", "", "neuronType", "PReLU", "a neuron with shared parameters",
           "Use setNeuronToPReLUWithParametersA."});
@@ -82,7 +94,8 @@ void CNNConvolutionDescriptor::setNeuronToPReLUWithParametersA(std::span<const f
   neuron_ = NNNeuronDescriptor::cnnNeuronPReLUDescriptor(a);
 }
 
-// ---- states --------------------------------------------------------------------------------------
+// ---- states
+// --------------------------------------------------------------------------------------
 
 namespace {
 
@@ -95,21 +108,26 @@ StateResourceList two_buffers(std::size_t weights, std::size_t biases) {
 
 }  // namespace
 
-CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(Buffer weights, Buffer biases)
+CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(Buffer weights,
+                                                                         Buffer biases)
     : State(biases ? std::vector<Buffer>{weights, biases} : std::vector<Buffer>{weights}),
       weight_count_(weights.length() / sizeof(float)),
       bias_count_(biases ? biases.length() / sizeof(float) : 0),
       has_biases_(static_cast<bool>(biases)) {}
 
-CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(const detail::StateOrigin& origin,
-                                                                         std::size_t weights, std::size_t biases)
-    : State(origin, two_buffers(weights, biases)), weight_count_(weights), bias_count_(biases), has_biases_(biases != 0) {}
+CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(
+    const detail::StateOrigin& origin, std::size_t weights, std::size_t biases)
+    : State(origin, two_buffers(weights, biases)),
+      weight_count_(weights),
+      bias_count_(biases),
+      has_biases_(biases != 0) {}
 
 CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(
     const Device& device, const CNNConvolutionDescriptor& cnnConvolutionDescriptor)
     : CNNConvolutionWeightsAndBiasesState(
           detail::StateOrigin::permanent(device),
-          ConvolutionShape::of(cnnConvolutionDescriptor, "CNNConvolutionWeightsAndBiasesState", "")->weight_count(),
+          ConvolutionShape::of(cnnConvolutionDescriptor, "CNNConvolutionWeightsAndBiasesState", "")
+              ->weight_count(),
           cnnConvolutionDescriptor.outputFeatureChannels()) {}
 
 CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(
@@ -121,11 +139,13 @@ CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(
   biases_offset_ = biasesOffset;
   weight_count_ = shape->weight_count();
   if (biases) bias_count_ = shape->outputs;
-  const auto fits = [&](const char* argument, const Buffer& buffer, std::size_t offset, std::size_t count) {
+  const auto fits = [&](const char* argument, const Buffer& buffer, std::size_t offset,
+                        std::size_t count) {
     if (offset % 4 == 0 && offset + count * sizeof(float) <= buffer.length()) return;
     fail({class_name(), "", argument,
           std::to_string(buffer.length()) + " bytes, used from " + std::to_string(offset),
-          std::to_string(count * sizeof(float)) + " bytes from an offset that is a multiple of 4", ""});
+          std::to_string(count * sizeof(float)) + " bytes from an offset that is a multiple of 4",
+          ""});
   };
   fits("weights", weights, weightsOffset, weight_count_);
   if (biases) fits("biases", biases, biasesOffset, bias_count_);
@@ -134,9 +154,10 @@ CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(
 std::shared_ptr<CNNConvolutionWeightsAndBiasesState>
 CNNConvolutionWeightsAndBiasesState::temporaryCNNConvolutionWeightsAndBiasesState(
     const CommandBuffer& commandBuffer, const CNNConvolutionDescriptor& cnnConvolutionDescriptor) {
-  const auto shape = ConvolutionShape::of(cnnConvolutionDescriptor, "CNNConvolutionWeightsAndBiasesState", "");
-  return std::make_shared<CNNConvolutionWeightsAndBiasesState>(detail::StateOrigin::temporary(commandBuffer),
-                                                               shape->weight_count(), shape->outputs);
+  const auto shape =
+      ConvolutionShape::of(cnnConvolutionDescriptor, "CNNConvolutionWeightsAndBiasesState", "");
+  return std::make_shared<CNNConvolutionWeightsAndBiasesState>(
+      detail::StateOrigin::temporary(commandBuffer), shape->weight_count(), shape->outputs);
 }
 
 CNNConvolutionGradientState::CNNConvolutionGradientState(const detail::StateOrigin& origin,
@@ -159,9 +180,11 @@ CNNConvolutionGradientState::Accumulator CNNConvolutionGradientState::begin_grad
   return {buffer(0, true), buffer(1, true), accumulate};
 }
 
-// ---- forward -------------------------------------------------------------------------------------
+// ---- forward
+// -------------------------------------------------------------------------------------
 
-CNNConvolution::CNNConvolution(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights)
+CNNConvolution::CNNConvolution(const Device& device,
+                               std::shared_ptr<CNNConvolutionDataSource> weights)
     : KernelOf(device), source_(std::move(weights)) {
   if (!source_) complain("weights", "null", "a data source");
   const auto descriptor = source_->descriptor();
@@ -170,12 +193,16 @@ CNNConvolution::CNNConvolution(const Device& device, std::shared_ptr<CNNConvolut
   weights_ = ConvolutionWeights::load(device, *source_, *shape_, "CNNConvolution");
 }
 
-CNNConvolution::CNNConvolution(const Device& device, const CNNConvolutionDescriptor& convolutionDescriptor,
-                               const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags)
+CNNConvolution::CNNConvolution(const Device& device,
+                               const CNNConvolutionDescriptor& convolutionDescriptor,
+                               const float* kernelWeights, const float* biasTerms,
+                               CNNConvolutionFlags)
     : KernelOf(device), shape_(ConvolutionShape::of(convolutionDescriptor, "CNNConvolution", "")) {
-  if (kernelWeights == nullptr) complain("kernelWeights", "null", std::to_string(shape_->weight_count()) + " floats");
-  weights_ = ConvolutionWeights::make(device, {kernelWeights, kernelWeights + shape_->weight_count()}, biasTerms, *shape_,
-                                      true, true);
+  if (kernelWeights == nullptr)
+    complain("kernelWeights", "null", std::to_string(shape_->weight_count()) + " floats");
+  weights_ =
+      ConvolutionWeights::make(device, {kernelWeights, kernelWeights + shape_->weight_count()},
+                               biasTerms, *shape_, true, true);
 }
 
 std::size_t CNNConvolution::inputFeatureChannels() const { return shape_->inputs; }
@@ -190,7 +217,9 @@ std::size_t CNNConvolution::strideInPixelsY() const { return shape_->strideY; }
 std::size_t CNNConvolution::dilationRateX() const { return shape_->dilationX; }
 std::size_t CNNConvolution::dilationRateY() const { return shape_->dilationY; }
 
-CNNKernel::Channels CNNConvolution::channels(std::size_t) const { return {shape_->inputs, shape_->outputs}; }
+CNNKernel::Channels CNNConvolution::channels(std::size_t) const {
+  return {shape_->inputs, shape_->outputs};
+}
 
 Window CNNConvolution::window() const {
   Window window = shape_->window(edgeMode());
@@ -213,10 +242,12 @@ void CNNConvolution::record(detail::UnaryEncoding& e) const {
   const std::array descs{e.source.desc, wanted, biases.desc, slopes.desc, e.destination.desc};
   const StepPtr& step = memo_.find(e.recording.engine(), view_of(op), descs);
   const TensorView weights = weights_->view(e.recording, *step, Convolution::weights, master);
-  e.recording.add(step, {e.source.data, weights.data, biases.data, slopes.data, e.destination.data}, nullptr, 0);
+  e.recording.add(step, {e.source.data, weights.data, biases.data, slopes.data, e.destination.data},
+                  nullptr, 0);
 }
 
-StatePtr CNNConvolution::make_state(const detail::StateOrigin& origin, const Image&, const Image&) const {
+StatePtr CNNConvolution::make_state(const detail::StateOrigin& origin, const Image&,
+                                    const Image&) const {
   return std::make_shared<CNNConvolutionGradientState>(origin, *this);
 }
 
@@ -224,8 +255,9 @@ void CNNConvolution::reloadWeightsAndBiasesFromDataSource() {
   if (!source_) complain("dataSource", "absent", "a kernel made from a data source");
   weights_ = ConvolutionWeights::load(device(), *source_, *shape_, class_name());
 }
-void CNNConvolution::reloadWeightsAndBiases(const CommandBuffer& commandBuffer,
-                                            const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state) {
+void CNNConvolution::reloadWeightsAndBiases(
+    const CommandBuffer& commandBuffer,
+    const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state) {
   detail::reload_from_state(weights_, *this, commandBuffer, state, *shape_);
 }
 
@@ -234,21 +266,24 @@ std::shared_ptr<CNNConvolutionWeightsAndBiasesState> CNNConvolution::exportWeigh
   detail::Recording& recording = commandBuffer.recording();
   const auto origin = resultStateCanBeTemporary ? detail::StateOrigin::temporary(commandBuffer)
                                                 : detail::StateOrigin::permanent(device());
-  auto state = std::make_shared<CNNConvolutionWeightsAndBiasesState>(origin, shape_->weight_count(),
-                                                                     weights_->biases ? shape_->outputs : 0);
+  auto state = std::make_shared<CNNConvolutionWeightsAndBiasesState>(
+      origin, shape_->weight_count(), weights_->biases ? shape_->outputs : 0);
   detail::StepMemo memo;
   const auto copy = [&](const Buffer& from, const Buffer& to, std::size_t count) {
     const TensorDesc flat = flat_desc(static_cast<std::int64_t>(count));
-    detail::encode(recording, memo, Copy{}, {detail::view_of(recording, from, flat), detail::view_of(recording, to, flat)});
+    detail::encode(recording, memo, Copy{},
+                   {detail::view_of(recording, from, flat), detail::view_of(recording, to, flat)});
   };
   copy(weights_->weights, state->weights(), shape_->weight_count());
   if (weights_->biases) copy(weights_->biases, state->biases(), shape_->outputs);
   return state;
 }
 
-// ---- gradients -----------------------------------------------------------------------------------
+// ---- gradients
+// -----------------------------------------------------------------------------------
 
-CNNConvolutionGradient::CNNConvolutionGradient(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights)
+CNNConvolutionGradient::CNNConvolutionGradient(const Device& device,
+                                               std::shared_ptr<CNNConvolutionDataSource> weights)
     : KernelOf(device), source_(std::move(weights)) {
   if (!source_) complain("weights", "null", "a data source");
   const auto descriptor = source_->descriptor();
@@ -263,7 +298,9 @@ CNNConvolutionGradient::CNNConvolutionGradient(const Device& device, std::shared
   primary_.dilationRateY = secondary_.dilationRateY = shape_->dilationY;
 }
 
-std::size_t CNNConvolutionGradient::sourceGradientFeatureChannels() const { return shape_->outputs; }
+std::size_t CNNConvolutionGradient::sourceGradientFeatureChannels() const {
+  return shape_->outputs;
+}
 std::size_t CNNConvolutionGradient::sourceImageFeatureChannels() const { return shape_->inputs; }
 std::size_t CNNConvolutionGradient::groups() const { return shape_->groups; }
 std::size_t CNNConvolutionGradient::channelMultiplier() const { return shape_->multiplier; }
@@ -274,30 +311,32 @@ CNNBinaryKernel::Channels CNNConvolutionGradient::channels(std::size_t, std::siz
 
 void CNNConvolutionGradient::apply(const ForwardRecord& forward) {
   CNNGradientKernel::apply(forward);
-  const auto window_x = static_cast<std::ptrdiff_t>((shape_->kernelWidth - 1) * shape_->dilationX + 1);
-  const auto window_y = static_cast<std::ptrdiff_t>((shape_->kernelHeight - 1) * shape_->dilationY + 1);
+  const auto window_x =
+      static_cast<std::ptrdiff_t>((shape_->kernelWidth - 1) * shape_->dilationX + 1);
+  const auto window_y =
+      static_cast<std::ptrdiff_t>((shape_->kernelHeight - 1) * shape_->dilationY + 1);
   primary_.offset = {};
   setKernelOffsetX(-forward.offset.x + (window_x % 2 == 0 ? 1 : 0));
   setKernelOffsetY(-forward.offset.y + (window_y % 2 == 0 ? 1 : 0));
   secondary_.offset = {forward.offset.x - window_x / 2, forward.offset.y - window_y / 2, 0};
 }
 
-// The data gradient reads the zero-stuffed gradient at u + T - floor(K/2) + q*d with rotated weights
-// (spec: convolution 7.3), T = primaryOffset*stride + kernelOffset; as a forward window that is an
-// offset of (K even) - T.
+// The data gradient reads the zero-stuffed gradient at u + T - floor(K/2) + q*d with rotated
+// weights (spec: convolution 7.3), T = primaryOffset*stride + kernelOffset; as a forward window
+// that is an offset of (K even) - T.
 Window CNNConvolutionGradient::data_window() const {
   Window window = shape_->window(secondary_.edgeMode);
-  const auto forward_offset = [](std::size_t taps, std::size_t dilation, std::ptrdiff_t primary, std::size_t stride,
-                                 std::ptrdiff_t kernel) {
+  const auto forward_offset = [](std::size_t taps, std::size_t dilation, std::ptrdiff_t primary,
+                                 std::size_t stride, std::ptrdiff_t kernel) {
     const std::ptrdiff_t even = ((taps - 1) * dilation + 1) % 2 == 0 ? 1 : 0;
     return even - (primary * static_cast<std::ptrdiff_t>(stride) + kernel);
   };
   window.padLeft = pad(shape_->kernelWidth, shape_->dilationX,
-                       forward_offset(shape_->kernelWidth, shape_->dilationX, primary_.offset.x, shape_->strideX,
-                                      kernelOffsetX()));
+                       forward_offset(shape_->kernelWidth, shape_->dilationX, primary_.offset.x,
+                                      shape_->strideX, kernelOffsetX()));
   window.padTop = pad(shape_->kernelHeight, shape_->dilationY,
-                      forward_offset(shape_->kernelHeight, shape_->dilationY, primary_.offset.y, shape_->strideY,
-                                     kernelOffsetY()));
+                      forward_offset(shape_->kernelHeight, shape_->dilationY, primary_.offset.y,
+                                     shape_->strideY, kernelOffsetY()));
   return window;
 }
 
@@ -308,28 +347,38 @@ Window CNNConvolutionGradient::weights_window() const {
   return window;
 }
 
-void CNNConvolutionGradient::check(const Image& gradient, const Image& source, const Image& destination,
-                                   const State* state, std::size_t count) const {
+void CNNConvolutionGradient::check(const Image& gradient, const Image& source,
+                                   const Image& destination, const State* state,
+                                   std::size_t count) const {
   CNNGradientKernel::check(gradient, source, destination, state, count);
-  const char* remedy = "Encode the backward pass with the state returned by the matching forward encode.";
+  const char* remedy =
+      "Encode the backward pass with the state returned by the matching forward encode.";
   const auto* own = dynamic_cast<const CNNConvolutionGradientState*>(state);
   if (own != nullptr) {
     const ForwardRecord& f = own->forward();
     const std::size_t w = std::min(f.clipRect.size.width, f.destinationWidth - f.clipRect.origin.x);
-    const std::size_t h = std::min(f.clipRect.size.height, f.destinationHeight - f.clipRect.origin.y);
+    const std::size_t h =
+        std::min(f.clipRect.size.height, f.destinationHeight - f.clipRect.origin.y);
     const bool larger = gradient.width() != w || gradient.height() != h;
-    if (larger && (computes(2) || primaryOffset() == Offset{})) {  // sums over pixels that were not written
-      complain("sourceGradient", std::to_string(gradient.width()) + "x" + std::to_string(gradient.height()),
-               std::to_string(w) + "x" + std::to_string(h) + ", the size of the forward clipRect", remedy);
+    if (larger &&
+        (computes(2) || primaryOffset() == Offset{})) {  // sums over pixels that were not written
+      complain("sourceGradient",
+               std::to_string(gradient.width()) + "x" + std::to_string(gradient.height()),
+               std::to_string(w) + "x" + std::to_string(h) + ", the size of the forward clipRect",
+               remedy);
     }
   }
   if (own == nullptr && (state != nullptr || computes(2))) {
-    complain("gradientState", state == nullptr ? "absent" : "of another kind", "a CNNConvolutionGradientState", remedy);
+    complain("gradientState", state == nullptr ? "absent" : "of another kind",
+             "a CNNConvolutionGradientState", remedy);
   }
-  if (own != nullptr && (own->weight_count() != shape_->weight_count() || own->bias_count() != shape_->outputs)) {
+  if (own != nullptr &&
+      (own->weight_count() != shape_->weight_count() || own->bias_count() != shape_->outputs)) {
     complain("gradientState",
-             "for " + std::to_string(own->weight_count()) + " weights and " + std::to_string(own->bias_count()) + " biases",
-             std::to_string(shape_->weight_count()) + " and " + std::to_string(shape_->outputs), remedy);
+             "for " + std::to_string(own->weight_count()) + " weights and " +
+                 std::to_string(own->bias_count()) + " biases",
+             std::to_string(shape_->weight_count()) + " and " + std::to_string(shape_->outputs),
+             remedy);
   }
 }
 
@@ -344,7 +393,8 @@ void CNNConvolutionGradient::record(detail::BinaryEncoding& e) const {
     wanted.layout = any;
     const std::array descs{e.primary.desc, wanted, e.destination.desc};
     const StepPtr& step = memo_.find(e.recording.engine(), view_of(op), descs);
-    const TensorView weights = weights_->view(e.recording, *step, ConvolutionGradientData::weights, master);
+    const TensorView weights =
+        weights_->view(e.recording, *step, ConvolutionGradientData::weights, master);
     e.recording.add(step, {e.primary.data, weights.data, e.destination.data}, nullptr, 0);
   }
   if (computes(2)) {
@@ -355,44 +405,53 @@ void CNNConvolutionGradient::record(detail::BinaryEncoding& e) const {
     op.accumulate = accumulate ? 1 : 0;
     detail::encode(e.recording, weights_memo_, op,
                    {e.primary, e.secondary, detail::view_of(e.recording, weights, master),
-                    detail::view_of(e.recording, biases, flat_desc(static_cast<std::int64_t>(shape_->outputs)))});
+                    detail::view_of(e.recording, biases,
+                                    flat_desc(static_cast<std::int64_t>(shape_->outputs)))});
   }
 }
 
 void CNNConvolutionGradient::reloadWeightsAndBiasesFromDataSource() {
   weights_ = ConvolutionWeights::load(device(), *source_, *shape_, class_name());
 }
-void CNNConvolutionGradient::reloadWeightsAndBiases(const CommandBuffer& commandBuffer,
-                                                    const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state) {
+void CNNConvolutionGradient::reloadWeightsAndBiases(
+    const CommandBuffer& commandBuffer,
+    const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state) {
   detail::reload_from_state(weights_, *this, commandBuffer, state, *shape_);
 }
 
-void CNNConvolutionGradient::reload_shared(const CommandBuffer& commandBuffer,
-                                           const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state) {
+void CNNConvolutionGradient::reload_shared(
+    const CommandBuffer& commandBuffer,
+    const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state) {
   detail::reload_from_state(weights_, *this, commandBuffer, state, *shape_, true);
 }
 
-// ---- fully connected -----------------------------------------------------------------------------
+// ---- fully connected
+// -----------------------------------------------------------------------------
 
-CNNFullyConnected::CNNFullyConnected(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights)
+CNNFullyConnected::CNNFullyConnected(const Device& device,
+                                     std::shared_ptr<CNNConvolutionDataSource> weights)
     : CNNConvolution(device, std::move(weights)) {
   setPadding(NNDefaultPadding::padding(NNPaddingMethod::SizeValidOnly));
 }
-CNNFullyConnected::CNNFullyConnected(const Device& device, const CNNConvolutionDescriptor& convolutionDescriptor,
-                                     const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags flags)
+CNNFullyConnected::CNNFullyConnected(const Device& device,
+                                     const CNNConvolutionDescriptor& convolutionDescriptor,
+                                     const float* kernelWeights, const float* biasTerms,
+                                     CNNConvolutionFlags flags)
     : CNNConvolution(device, convolutionDescriptor, kernelWeights, biasTerms, flags) {
   setPadding(NNDefaultPadding::padding(NNPaddingMethod::SizeValidOnly));
 }
 
 void CNNFullyConnected::check(const Image& source, const Image& destination, std::size_t) const {
   const auto clip = detail::clip_window(clipRect(), destination);
-  const bool plain_window = groups() == 1 && strideInPixelsX() == 1 && strideInPixelsY() == 1 && dilationRateX() == 1 &&
-                            dilationRateY() == 1;
-  if (source.width() == kernelWidth() && source.height() == kernelHeight() && clip.width == 1 && clip.height == 1 &&
-      plain_window) {
+  const bool plain_window = groups() == 1 && strideInPixelsX() == 1 && strideInPixelsY() == 1 &&
+                            dilationRateX() == 1 && dilationRateY() == 1;
+  if (source.width() == kernelWidth() && source.height() == kernelHeight() && clip.width == 1 &&
+      clip.height == 1 && plain_window) {
     return;
   }
-  complain("sourceImage", detail::describe(source) + " into " + std::to_string(clip.width) + "x" + std::to_string(clip.height),
+  complain("sourceImage",
+           detail::describe(source) + " into " + std::to_string(clip.width) + "x" +
+               std::to_string(clip.height),
            std::to_string(kernelWidth()) + "x" + std::to_string(kernelHeight()) +
                " pixels into 1x1, one group, strides and dilation 1",
            "Use CNNConvolution for windows smaller than the source.");
@@ -400,10 +459,14 @@ void CNNFullyConnected::check(const Image& source, const Image& destination, std
 
 Window CNNFullyConnected::window() const { return shape_->window(edgeMode()); }
 
-CNNFullyConnectedGradient::CNNFullyConnectedGradient(const Device& device,
-                                                     std::shared_ptr<CNNConvolutionDataSource> weights)
+CNNFullyConnectedGradient::CNNFullyConnectedGradient(
+    const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights)
     : CNNConvolutionGradient(device, std::move(weights)) {}
-Window CNNFullyConnectedGradient::data_window() const { return shape_->window(ImageEdgeMode::Zero); }
-Window CNNFullyConnectedGradient::weights_window() const { return shape_->window(ImageEdgeMode::Zero); }
+Window CNNFullyConnectedGradient::data_window() const {
+  return shape_->window(ImageEdgeMode::Zero);
+}
+Window CNNFullyConnectedGradient::weights_window() const {
+  return shape_->window(ImageEdgeMode::Zero);
+}
 
 }  // namespace cermet

@@ -13,8 +13,8 @@ class Loaded {
  public:
   Loaded(CNNConvolutionDataSource& source, std::string_view kernel) : source_(source) {
     if (!source.load()) {
-      fail({kernel, source.label(), "weights", "a data source whose load() answered false", "weights",
-            "Check the file or memory behind the data source."});
+      fail({kernel, source.label(), "weights", "a data source whose load() answered false",
+            "weights", "Check the file or memory behind the data source."});
     }
   }
   ~Loaded() { source_.purge(); }
@@ -25,27 +25,36 @@ class Loaded {
   CNNConvolutionDataSource& source_;
 };
 
-std::vector<float> dequantised(CNNConvolutionDataSource& source, const ConvolutionShape& shape, std::string_view kernel) {
+std::vector<float> dequantised(CNNConvolutionDataSource& source, const ConvolutionShape& shape,
+                               std::string_view kernel) {
   const std::size_t count = shape.weight_count(), per_output = count / shape.outputs;
   const void* raw = source.weights();
-  if (raw == nullptr) fail({kernel, source.label(), "weights", "a null pointer", std::to_string(count) + " values", ""});
+  if (raw == nullptr)
+    fail({kernel, source.label(), "weights", "a null pointer", std::to_string(count) + " values",
+          ""});
   std::vector<float> values(count);
   switch (source.dataType()) {
-    case DataType::Float32: std::memcpy(values.data(), raw, count * sizeof(float)); return values;
+    case DataType::Float32:
+      std::memcpy(values.data(), raw, count * sizeof(float));
+      return values;
     case DataType::Float16: {
       const auto* half = static_cast<const std::uint16_t*>(raw);
       for (std::size_t i = 0; i < count; ++i) values[i] = float_from_half(half[i]);
       return values;
     }
-    case DataType::UInt8: break;
-    default: fail({kernel, source.label(), "dataType", "of another kind", "Float32, Float16 or UInt8", ""});
+    case DataType::UInt8:
+      break;
+    default:
+      fail(
+          {kernel, source.label(), "dataType", "of another kind", "Float32, Float16 or UInt8", ""});
   }
   const auto* codes = static_cast<const std::uint8_t*>(raw);
   const auto* ranges = source.rangesForUInt8Kernel();
   const float* table = source.lookupTableForUInt8Kernel();
   auto kind = source.weightsQuantizationType();
   if (kind == CNNWeightsQuantizationType::None && (ranges != nullptr) != (table != nullptr)) {
-    kind = ranges != nullptr ? CNNWeightsQuantizationType::Linear : CNNWeightsQuantizationType::LookupTable;
+    kind = ranges != nullptr ? CNNWeightsQuantizationType::Linear
+                             : CNNWeightsQuantizationType::LookupTable;
   }
   const bool linear = kind == CNNWeightsQuantizationType::Linear && ranges != nullptr;
   if (!linear && !(kind == CNNWeightsQuantizationType::LookupTable && table != nullptr)) {
@@ -65,57 +74,83 @@ std::vector<float> dequantised(CNNConvolutionDataSource& source, const Convoluti
 
 }  // namespace
 
-std::shared_ptr<const ConvolutionShape> ConvolutionShape::of(const CNNConvolutionDescriptor& d, std::string_view kernel,
+std::shared_ptr<const ConvolutionShape> ConvolutionShape::of(const CNNConvolutionDescriptor& d,
+                                                             std::string_view kernel,
                                                              const std::string& label) {
   const auto refuse = [&](std::string_view argument, std::string got, std::string needed) {
-    fail({kernel, label, argument, std::move(got), std::move(needed), "Correct the convolution descriptor."});
+    fail({kernel, label, argument, std::move(got), std::move(needed),
+          "Correct the convolution descriptor."});
   };
-  for (const auto& [name, value] : {std::pair<const char*, std::size_t>{"kernelWidth", d.kernelWidth()},
-                                    {"kernelHeight", d.kernelHeight()},
-                                    {"inputFeatureChannels", d.inputFeatureChannels()},
-                                    {"outputFeatureChannels", d.outputFeatureChannels()},
-                                    {"strideInPixelsX", d.strideInPixelsX()},
-                                    {"strideInPixelsY", d.strideInPixelsY()},
-                                    {"dilationRateX", d.dilationRateX()},
-                                    {"dilationRateY", d.dilationRateY()},
-                                    {"groups", d.groups()}}) {
+  for (const auto& [name, value] :
+       {std::pair<const char*, std::size_t>{"kernelWidth", d.kernelWidth()},
+        {"kernelHeight", d.kernelHeight()},
+        {"inputFeatureChannels", d.inputFeatureChannels()},
+        {"outputFeatureChannels", d.outputFeatureChannels()},
+        {"strideInPixelsX", d.strideInPixelsX()},
+        {"strideInPixelsY", d.strideInPixelsY()},
+        {"dilationRateX", d.dilationRateX()},
+        {"dilationRateY", d.dilationRateY()},
+        {"groups", d.groups()}}) {
     if (value == 0) refuse(name, "0", "1 or more");
   }
   const std::size_t multiplier = d.channelMultiplier();
   const bool depthwise = dynamic_cast<const CNNDepthWiseConvolutionDescriptor*>(&d) != nullptr;
   if (depthwise && (d.groups() != 1 || d.outputFeatureChannels() % d.inputFeatureChannels() != 0)) {
     refuse("a depthwise descriptor",
-           std::to_string(d.inputFeatureChannels()) + " to " + std::to_string(d.outputFeatureChannels()) +
-               " channels in " + std::to_string(d.groups()) + " groups",
+           std::to_string(d.inputFeatureChannels()) + " to " +
+               std::to_string(d.outputFeatureChannels()) + " channels in " +
+               std::to_string(d.groups()) + " groups",
            "1 group and outputs that are a multiple of the inputs");
   }
   if (d.inputFeatureChannels() % d.groups() != 0 || d.outputFeatureChannels() % d.groups() != 0) {
     refuse("groups", std::to_string(d.groups()), "a divisor of both channel counts");
   }
   const auto& neuron = d.fusedNeuronDescriptor();
-  if (neuron.neuronType() == CNNNeuronType::PReLU && neuron.data().size() != d.outputFeatureChannels()) {
-    refuse("fusedNeuronDescriptor", "PReLU with " + std::to_string(neuron.data().size()) + " slopes",
+  if (neuron.neuronType() == CNNNeuronType::PReLU &&
+      neuron.data().size() != d.outputFeatureChannels()) {
+    refuse("fusedNeuronDescriptor",
+           "PReLU with " + std::to_string(neuron.data().size()) + " slopes",
            std::to_string(d.outputFeatureChannels()) + ", one for each output channel");
   }
   auto shape = std::make_shared<ConvolutionShape>();
-  *shape = {d.kernelWidth(), d.kernelHeight(),  d.inputFeatureChannels(), d.outputFeatureChannels(), d.strideInPixelsX(),
-            d.strideInPixelsY(), d.groups(), d.dilationRateX(), d.dilationRateY(), multiplier, neuron, d.folding()};
+  *shape = {d.kernelWidth(),
+            d.kernelHeight(),
+            d.inputFeatureChannels(),
+            d.outputFeatureChannels(),
+            d.strideInPixelsX(),
+            d.strideInPixelsY(),
+            d.groups(),
+            d.dilationRateX(),
+            d.dilationRateY(),
+            multiplier,
+            neuron,
+            d.folding()};
   return shape;
 }
 
 TensorDesc ConvolutionShape::weights_desc() const {
   return dense_desc(static_cast<std::int32_t>(outputs), static_cast<std::int32_t>(kernelHeight),
-                    static_cast<std::int32_t>(kernelWidth), static_cast<std::int32_t>(inputs_of_group()));
+                    static_cast<std::int32_t>(kernelWidth),
+                    static_cast<std::int32_t>(inputs_of_group()));
 }
 
 Window ConvolutionShape::window(ImageEdgeMode edge) const {
   const auto i32 = [](std::size_t value) { return static_cast<std::int32_t>(value); };
-  return {i32(kernelWidth), i32(kernelHeight), i32(strideX), i32(strideY), 0, 0, i32(dilationX), i32(dilationY),
+  return {i32(kernelWidth),
+          i32(kernelHeight),
+          i32(strideX),
+          i32(strideY),
+          0,
+          0,
+          i32(dilationX),
+          i32(dilationY),
           edge == ImageEdgeMode::Clamp ? 1 : 0};
 }
 
-std::shared_ptr<ConvolutionWeights> ConvolutionWeights::make(const Device& device, std::vector<float> weights,
-                                                             const float* biases, const ConvolutionShape& shape,
+std::shared_ptr<ConvolutionWeights> ConvolutionWeights::make(const Device& device,
+                                                             std::vector<float> weights,
+                                                             const float* biases,
+                                                             const ConvolutionShape& shape,
                                                              bool half, bool fold) {
   std::vector<float> bias;
   if (biases != nullptr) bias.assign(biases, biases + shape.outputs);
@@ -123,7 +158,8 @@ std::shared_ptr<ConvolutionWeights> ConvolutionWeights::make(const Device& devic
     bias.resize(shape.outputs, 0.0F);
     const std::size_t per_output = weights.size() / shape.outputs;
     for (std::size_t k = 0; k < shape.outputs; ++k) {
-      for (std::size_t i = 0; i < per_output; ++i) weights[k * per_output + i] *= shape.folding.factor[k];
+      for (std::size_t i = 0; i < per_output; ++i)
+        weights[k * per_output + i] *= shape.folding.factor[k];
       bias[k] = bias[k] * shape.folding.factor[k] + shape.folding.addend[k];
     }
   }
@@ -140,29 +176,37 @@ std::shared_ptr<ConvolutionWeights> ConvolutionWeights::make(const Device& devic
   return result;
 }
 
-std::shared_ptr<ConvolutionWeights> ConvolutionWeights::load(const Device& device, CNNConvolutionDataSource& source,
-                                                             const ConvolutionShape& shape, std::string_view kernel) {
+std::shared_ptr<ConvolutionWeights> ConvolutionWeights::load(const Device& device,
+                                                             CNNConvolutionDataSource& source,
+                                                             const ConvolutionShape& shape,
+                                                             std::string_view kernel) {
   const Loaded loaded(source, kernel);
   const DataType own = source.dataType();
-  const DataType wanted = source.kernelWeightsDataType().value_or(own == DataType::UInt8 ? DataType::Float32 : own);
+  const DataType wanted =
+      source.kernelWeightsDataType().value_or(own == DataType::UInt8 ? DataType::Float32 : own);
   if (wanted == DataType::Float32 && source.kernelWeightsDataType() && own != DataType::Float32) {
-    fail({kernel, source.label(), "kernelWeightsDataType", "Float32", "Float16 for weights of UInt8 or Float16", ""});
+    fail({kernel, source.label(), "kernelWeightsDataType", "Float32",
+          "Float16 for weights of UInt8 or Float16", ""});
   }
-  const bool forward = kernel.find("Gradient") == std::string_view::npos;  // gradients know of no folding
-  return make(device, dequantised(source, shape, kernel), source.biasTerms(), shape, wanted == DataType::Float16, forward);
+  const bool forward =
+      kernel.find("Gradient") == std::string_view::npos;  // gradients know of no folding
+  return make(device, dequantised(source, shape, kernel), source.biasTerms(), shape,
+              wanted == DataType::Float16, forward);
 }
 
 TensorView ConvolutionWeights::master(Recording& recording, const TensorDesc& desc) const {
   return view_of(recording, weights, desc);
 }
 
-TensorView ConvolutionWeights::view(Recording& recording, const Step& step, std::size_t slot, const TensorDesc& desc) {
+TensorView ConvolutionWeights::view(Recording& recording, const Step& step, std::size_t slot,
+                                    const TensorDesc& desc) {
   const TensorDesc& wanted = step.slots[slot];
   if (wanted.layout == plain) return master(recording, desc);
   for (Packed& copy : packed_) {
     if (!(copy.desc == wanted)) continue;
     recording.retain(copy.memory);
-    if (copy.family != recording.family && !*copy.ready) {  // filled by work that may never be committed: fill again
+    if (copy.family != recording.family &&
+        !*copy.ready) {  // filled by work that may never be committed: fill again
       StepMemo memo;
       encode(recording, memo, Copy{}, {master(recording, desc), {wanted, copy.memory->data}});
     }
@@ -190,27 +234,31 @@ void ConvolutionWeights::refresh(Recording& recording, const TensorDesc& desc) {
 void ConvolutionWeights::reload(Recording& recording, CNNConvolutionWeightsAndBiasesState& state,
                                 const ConvolutionShape& shape) {
   StepMemo memo;
-  const auto copy = [&](const Buffer& from, std::size_t offset, const Buffer& to, std::size_t count, bool round) {
+  const auto copy = [&](const Buffer& from, std::size_t offset, const Buffer& to, std::size_t count,
+                        bool round) {
     if (from == to && offset == 0 && !round) return;  // updated in place
     const TensorDesc flat = flat_desc(static_cast<std::int64_t>(count));
-    const TensorView source = view_of(recording, from, flat, offset), destination = view_of(recording, to, flat);
+    const TensorView source = view_of(recording, from, flat, offset),
+                     destination = view_of(recording, to, flat);
     if (!round) {
       encode(recording, memo, Copy{}, {source, destination});
       return;
     }
-    const ScratchTensor rounded(recording, flat_desc(static_cast<std::int64_t>(count), ElementType::float16));
+    const ScratchTensor rounded(recording,
+                                flat_desc(static_cast<std::int64_t>(count), ElementType::float16));
     encode(recording, memo, Copy{}, {source, rounded.view});
     encode(recording, memo, Copy{}, {rounded.view, destination});
   };
   copy(state.weights(), state.weightsOffset(), weights, shape.weight_count(), half);
-  if (biases && state.biases()) copy(state.biases(), state.biasesOffset(), biases, shape.outputs, false);
+  if (biases && state.biases())
+    copy(state.biases(), state.biasesOffset(), biases, shape.outputs, false);
   refresh(recording, shape.weights_desc());
 }
 
 void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kernel& kernel,
                        const CommandBuffer& commandBuffer,
-                       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state, const ConvolutionShape& shape,
-                       bool for_all) {
+                       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state,
+                       const ConvolutionShape& shape, bool for_all) {
   const auto refuse = [&](std::string got, std::string needed) {
     fail({kernel.class_name(), kernel.label(), "state", std::move(got), std::move(needed),
           "Pass a state made for the same convolution descriptor."});
@@ -218,8 +266,10 @@ void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kerne
   if (!state) refuse("null", "weights and biases");
   Recording& recording = commandBuffer.recording();
   state->check_usable(recording);
-  if (state->weight_count() != shape.weight_count() || (state->biases() && state->bias_count() != shape.outputs)) {
-    refuse(std::to_string(state->weight_count()) + " weights and " + std::to_string(state->bias_count()) + " biases",
+  if (state->weight_count() != shape.weight_count() ||
+      (state->biases() && state->bias_count() != shape.outputs)) {
+    refuse(std::to_string(state->weight_count()) + " weights and " +
+               std::to_string(state->bias_count()) + " biases",
            std::to_string(shape.weight_count()) + " and " + std::to_string(shape.outputs));
   }
   if (!for_all && weights.use_count() > 1) {  // a copy of this kernel keeps what it has
@@ -231,7 +281,8 @@ void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kerne
       own->biases = kernel.device().makeBuffer(weights->biases.length());
       const TensorDesc flat = flat_desc(static_cast<std::int64_t>(shape.outputs));
       StepMemo memo;
-      encode(recording, memo, Copy{}, {view_of(recording, weights->biases, flat), view_of(recording, own->biases, flat)});
+      encode(recording, memo, Copy{},
+             {view_of(recording, weights->biases, flat), view_of(recording, own->biases, flat)});
     }
     weights = std::move(own);
   }

@@ -12,18 +12,23 @@ namespace cermet::detail {
 
 /// A checked snapshot of a descriptor.
 struct ConvolutionShape {
-  std::size_t kernelWidth = 0, kernelHeight = 0, inputs = 0, outputs = 0, strideX = 1, strideY = 1, groups = 1,
-              dilationX = 1, dilationY = 1, multiplier = 0;
+  std::size_t kernelWidth = 0, kernelHeight = 0, inputs = 0, outputs = 0, strideX = 1, strideY = 1,
+              groups = 1, dilationX = 1, dilationY = 1, multiplier = 0;
   NNNeuronDescriptor neuron;
   CNNConvolutionDescriptor::Folding folding;
 
   /// Throws InvalidArgument in the name of `kernel`.
-  static std::shared_ptr<const ConvolutionShape> of(const CNNConvolutionDescriptor& descriptor, std::string_view kernel,
+  static std::shared_ptr<const ConvolutionShape> of(const CNNConvolutionDescriptor& descriptor,
+                                                    std::string_view kernel,
                                                     const std::string& label);
   /// Groups as the operator counts them: one for each input channel when depthwise.
   [[nodiscard]] std::size_t operator_groups() const { return multiplier != 0 ? inputs : groups; }
-  [[nodiscard]] std::size_t inputs_of_group() const { return multiplier != 0 ? 1 : inputs / groups; }
-  [[nodiscard]] std::size_t weight_count() const { return outputs * kernelHeight * kernelWidth * inputs_of_group(); }
+  [[nodiscard]] std::size_t inputs_of_group() const {
+    return multiplier != 0 ? 1 : inputs / groups;
+  }
+  [[nodiscard]] std::size_t weight_count() const {
+    return outputs * kernelHeight * kernelWidth * inputs_of_group();
+  }
   [[nodiscard]] TensorDesc weights_desc() const;
   /// Stride, dilation, size and edges; pads are the caller's.
   [[nodiscard]] Window window(ImageEdgeMode edge) const;
@@ -37,17 +42,23 @@ struct ConvolutionWeights {
   bool half = false;       // values are rounded to half precision
 
   /// Loads through the data source (load ... purge), de-quantises, folds, rounds.
-  static std::shared_ptr<ConvolutionWeights> load(const Device& device, CNNConvolutionDataSource& source,
-                                                  const ConvolutionShape& shape, std::string_view kernel);
-  static std::shared_ptr<ConvolutionWeights> make(const Device& device, std::vector<float> weights, const float* biases,
-                                                  const ConvolutionShape& shape, bool half, bool fold);
+  static std::shared_ptr<ConvolutionWeights> load(const Device& device,
+                                                  CNNConvolutionDataSource& source,
+                                                  const ConvolutionShape& shape,
+                                                  std::string_view kernel);
+  static std::shared_ptr<ConvolutionWeights> make(const Device& device, std::vector<float> weights,
+                                                  const float* biases,
+                                                  const ConvolutionShape& shape, bool half,
+                                                  bool fold);
 
   /// The weights as `step` wants slot `slot`: the master, or a packed copy made on demand.
-  [[nodiscard]] TensorView view(Recording& recording, const Step& step, std::size_t slot, const TensorDesc& master);
+  [[nodiscard]] TensorView view(Recording& recording, const Step& step, std::size_t slot,
+                                const TensorDesc& master);
   [[nodiscard]] TensorView master(Recording& recording, const TensorDesc& desc) const;
 
   /// Overwrites the master from a state in command buffer order and refreshes the packed copies.
-  void reload(Recording& recording, CNNConvolutionWeightsAndBiasesState& state, const ConvolutionShape& shape);
+  void reload(Recording& recording, CNNConvolutionWeightsAndBiasesState& state,
+              const ConvolutionShape& shape);
   /// Brings packed copies up to date after the master was changed in command buffer order.
   void refresh(Recording& recording, const TensorDesc& desc);
 
@@ -55,7 +66,7 @@ struct ConvolutionWeights {
   struct Packed {
     TensorDesc desc;
     MemoryPtr memory;
-    std::uint64_t family = 0;                 // the command buffer chain whose work fills it first
+    std::uint64_t family = 0;                  // the command buffer chain whose work fills it first
     std::shared_ptr<std::atomic<bool>> ready;  // that work was committed
   };
   std::vector<Packed> packed_;
@@ -64,7 +75,7 @@ struct ConvolutionWeights {
 /// Reload of one kernel; `for_all` sharers, or else what another kernel shares stays untouched.
 void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kernel& kernel,
                        const CommandBuffer& commandBuffer,
-                       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state, const ConvolutionShape& shape,
-                       bool for_all = false);
+                       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state,
+                       const ConvolutionShape& shape, bool for_all = false);
 
 }  // namespace cermet::detail

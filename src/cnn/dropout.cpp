@@ -185,7 +185,6 @@ CNNDropoutGradient::CNNDropoutGradient(const Device& device, float keepProbabili
 
 void CNNDropoutGradient::apply(const ForwardRecord& forward) {
   CNNGradientKernel::apply(forward);
-  setDestinationFeatureChannelOffset(forward.sourceFeatureChannelOffset);
   secondary_.offset = {-forward.offset.x, -forward.offset.y, 0};
 }
 

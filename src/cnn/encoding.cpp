@@ -7,18 +7,20 @@
 
 namespace cermet::detail {
 
-void encode(Recording& recording, StepMemo& memo, const OpView& op, std::span<const TensorView> views,
-            const void* scalars, std::size_t scalar_bytes) {
+void encode(Recording& recording, StepMemo& memo, const OpView& op,
+            std::span<const TensorView> views, const void* scalars, std::size_t scalar_bytes) {
   std::array<TensorDesc, max_slots> descs{};
   Slots slots{};
   for (std::size_t i = 0; i < views.size(); ++i) {
     descs[i] = views[i].desc;
     slots[i] = views[i].data;
   }
-  recording.add(memo.find(recording.engine(), op, std::span(descs.data(), views.size())), slots, scalars, scalar_bytes);
+  recording.add(memo.find(recording.engine(), op, std::span(descs.data(), views.size())), slots,
+                scalars, scalar_bytes);
 }
 
-TensorView view_of(Recording& recording, const Buffer& buffer, TensorDesc desc, std::size_t offset) {
+TensorView view_of(Recording& recording, const Buffer& buffer, TensorDesc desc,
+                   std::size_t offset) {
   if (!buffer) return {};
   recording.retain(BufferImpl::of(buffer)->memory);
   return {desc, static_cast<std::byte*>(buffer.contents()) + offset};
@@ -33,7 +35,8 @@ ScratchTensor::~ScratchTensor() { recording_.recycle(std::move(memory_)); }
 namespace {
 
 TensorView moved(TensorView view, std::int64_t elements) {
-  view.data = static_cast<std::byte*>(view.data) + elements * static_cast<std::int64_t>(size_of(view.desc.type));
+  view.data = static_cast<std::byte*>(view.data) +
+              elements * static_cast<std::int64_t>(size_of(view.desc.type));
   return view;
 }
 
@@ -56,8 +59,8 @@ TensorView feature_channels(TensorView view, std::int64_t first, std::int32_t co
   return view;
 }
 
-AlignedSource::AlignedSource(Recording& recording, const TensorView& source, Offset offset, std::int32_t width,
-                             std::int32_t height, ImageEdgeMode edge) {
+AlignedSource::AlignedSource(Recording& recording, const TensorView& source, Offset offset,
+                             std::int32_t width, std::int32_t height, ImageEdgeMode edge) {
   const bool inside = offset.x >= 0 && offset.y >= 0 && offset.x + width <= source.desc.w &&
                       offset.y + height <= source.desc.h;
   if (inside) {
@@ -83,8 +86,10 @@ Encode::Encode(const Kernel& kernel, const CommandBuffer& commandBuffer)
   }
 }
 
-void Encode::complain(std::string_view argument, std::string got, std::string needed, std::string remedy) const {
-  fail({kernel_.class_name(), kernel_.label(), argument, std::move(got), std::move(needed), std::move(remedy)});
+void Encode::complain(std::string_view argument, std::string got, std::string needed,
+                      std::string remedy) const {
+  fail({kernel_.class_name(), kernel_.label(), argument, std::move(got), std::move(needed),
+        std::move(remedy)});
 }
 
 std::string describe(const Image& image) {
@@ -100,7 +105,8 @@ std::string describe(const Operand& operand) {
 }
 
 void Encode::check_operand(const char* argument, const Operand& operand) const {
-  const auto check_record = [&](const ImageRecord& record, std::uint32_t first, std::uint32_t count) {
+  const auto check_record = [&](const ImageRecord& record, std::uint32_t first,
+                                std::uint32_t count) {
     if (!(record.device == recording_.device())) {
       complain(argument, "on another device", "images of the command buffer's device", "");
     }
@@ -111,9 +117,11 @@ void Encode::check_operand(const char* argument, const Operand& operand) const {
     }
     for (std::uint32_t i = first; i < first + count; ++i) {
       if (record.counter.reads_of(i) > 0) continue;
-      complain(argument, describe(operand) + (record.label.empty() ? "" : " \"" + record.label + "\"") +
-                             ", read for the last time already",
-               "a temporary image with reads left", "Raise readCount once for every encode that reads it.");
+      complain(argument,
+               describe(operand) + (record.label.empty() ? "" : " \"" + record.label + "\"") +
+                   ", read for the last time already",
+               "a temporary image with reads left",
+               "Raise readCount once for every encode that reads it.");
     }
   };
   if (operand.image != nullptr) {
@@ -124,7 +132,9 @@ void Encode::check_operand(const char* argument, const Operand& operand) const {
   const auto run = ImageRecord::run_of(*operand.batch);
   if (run.record != nullptr) {
     if (run.record->descriptor.numberOfImages != 1) {
-      complain(argument, "a batch whose images hold " + std::to_string(run.record->descriptor.numberOfImages) + " each",
+      complain(argument,
+               "a batch whose images hold " +
+                   std::to_string(run.record->descriptor.numberOfImages) + " each",
                "images with numberOfImages 1", "Use batchRepresentation().");
     }
     check_record(*run.record, run.first, run.count);
@@ -135,7 +145,8 @@ void Encode::check_operand(const char* argument, const Operand& operand) const {
     if (!image) complain(argument, "a batch with a nil image", "images");
     const ImageDescriptor& a = ImageRecord::of(image)->descriptor;
     const ImageDescriptor& b = ImageRecord::of(first)->descriptor;
-    const bool uniform = a.width == b.width && a.height == b.height && a.featureChannels == b.featureChannels &&
+    const bool uniform = a.width == b.width && a.height == b.height &&
+                         a.featureChannels == b.featureChannels &&
                          a.channelFormat == b.channelFormat && a.numberOfImages == 1;
     if (!uniform) {
       complain(argument, "a batch that mixes " + describe(first) + " and " + describe(image),
@@ -145,9 +156,11 @@ void Encode::check_operand(const char* argument, const Operand& operand) const {
   }
 }
 
-void Encode::check_counts(const char* argument, const Operand& operand, const char* other, std::size_t count) const {
+void Encode::check_counts(const char* argument, const Operand& operand, const char* other,
+                          std::size_t count) const {
   if (operand.count() == count) return;
-  complain(argument, std::to_string(operand.count()) + " images", std::to_string(count) + ", as many as " + other, "");
+  complain(argument, std::to_string(operand.count()) + " images",
+           std::to_string(count) + ", as many as " + other, "");
 }
 
 void Encode::check_edge(ImageEdgeMode mode) const {
@@ -158,7 +171,8 @@ void Encode::check_edge(ImageEdgeMode mode) const {
 
 void Encode::check_states(const char* argument, const StateBatch& states, std::size_t count) const {
   if (states.size() != count) {
-    complain(argument, std::to_string(states.size()) + " states", std::to_string(count) + ", one for each image",
+    complain(argument, std::to_string(states.size()) + " states",
+             std::to_string(count) + ", one for each image",
              "Pass the states that the matching forward encode returned.");
   }
   if (states.shared()) {
@@ -179,33 +193,37 @@ TensorView Encode::source(const Operand& operand) {
   }
   if (const auto run = ImageRecord::run_of(*operand.batch); run.record != nullptr) {
     recording_.retain(run.record->storage());
-    return images({run.record->desc, run.record->address()}, run.first, static_cast<std::int32_t>(run.count));
+    return images({run.record->desc, run.record->address()}, run.first,
+                  static_cast<std::int32_t>(run.count));
   }
   const TensorView all = destination(operand);
   StepMemo memo;
   for (std::size_t i = 0; i < operand.count(); ++i) {
     const Image image = (*operand.batch)[i];
-    encode(recording_, memo, Copy{}, {source(Operand(image)), images(all, static_cast<std::int64_t>(i), 1)});
+    encode(recording_, memo, Copy{},
+           {source(Operand(image)), images(all, static_cast<std::int64_t>(i), 1)});
   }
   return all;
 }
 
 TensorView Encode::destination(const Operand& operand) {
-  if (operand.image != nullptr || ImageRecord::run_of(*operand.batch).record != nullptr) return source(operand);
+  if (operand.image != nullptr || ImageRecord::run_of(*operand.batch).record != nullptr)
+    return source(operand);
   TensorDesc desc = ImageRecord::of(operand.front())->desc;
   desc.n = static_cast<std::int32_t>(operand.count());
   scratch_.push_back(std::make_unique<ScratchTensor>(recording_, desc));
   return scratch_.back()->view;
 }
 
-void Encode::scatter(const Operand& operand, const TensorView& region, std::int64_t x, std::int64_t y,
-                     std::int64_t first_channel) {
+void Encode::scatter(const Operand& operand, const TensorView& region, std::int64_t x,
+                     std::int64_t y, std::int64_t first_channel) {
   if (operand.image != nullptr || ImageRecord::run_of(*operand.batch).record != nullptr) return;
   StepMemo memo;
   for (std::size_t i = 0; i < operand.count(); ++i) {
     const Image image = (*operand.batch)[i];
-    const TensorView home = window(feature_channels(source(Operand(image)), first_channel, region.desc.c), x, y,
-                                   region.desc.w, region.desc.h);
+    const TensorView home =
+        window(feature_channels(source(Operand(image)), first_channel, region.desc.c), x, y,
+               region.desc.w, region.desc.h);
     encode(recording_, memo, Copy{}, {images(region, static_cast<std::int64_t>(i), 1), home});
   }
 }
@@ -213,11 +231,13 @@ void Encode::scatter(const Operand& operand, const TensorView& region, std::int6
 void Encode::consume(const Operand& operand) {
   if (operand.image != nullptr) {
     ImageRecord& record = *ImageRecord::of(*operand.image);
-    if (record.counter.temporary) record.change_reads(ImageRecord::index_of(*operand.image), 1, -1, &recording_);
+    if (record.counter.temporary)
+      record.change_reads(ImageRecord::index_of(*operand.image), 1, -1, &recording_);
     return;
   }
   if (const auto run = ImageRecord::run_of(*operand.batch); run.record != nullptr) {
-    if (run.record->counter.temporary) run.record->change_reads(run.first, run.count, -1, &recording_);
+    if (run.record->counter.temporary)
+      run.record->change_reads(run.first, run.count, -1, &recording_);
     return;
   }
   std::vector<Image> seen;
@@ -241,11 +261,13 @@ ClipWindow clip_window(const Region& clip, const Image& destination) {
     if (origin >= extent) return std::size_t{0};
     return std::min(size, extent - origin);
   };
-  return {static_cast<std::int64_t>(clip.origin.x), static_cast<std::int64_t>(clip.origin.y),
-          static_cast<std::int64_t>(clip.origin.z),
-          static_cast<std::int32_t>(cut(clip.origin.x, clip.size.width, destination.width())),
-          static_cast<std::int32_t>(cut(clip.origin.y, clip.size.height, destination.height())),
-          static_cast<std::int32_t>(cut(clip.origin.z, clip.size.depth, destination.numberOfImages()))};
+  return {
+      static_cast<std::int64_t>(clip.origin.x),
+      static_cast<std::int64_t>(clip.origin.y),
+      static_cast<std::int64_t>(clip.origin.z),
+      static_cast<std::int32_t>(cut(clip.origin.x, clip.size.width, destination.width())),
+      static_cast<std::int32_t>(cut(clip.origin.y, clip.size.height, destination.height())),
+      static_cast<std::int32_t>(cut(clip.origin.z, clip.size.depth, destination.numberOfImages()))};
 }
 
 }  // namespace cermet::detail

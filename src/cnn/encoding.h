@@ -22,21 +22,25 @@ struct Operand {
 };
 
 /// Records `op` on these slots; absent slots are default-made views.
-void encode(Recording& recording, StepMemo& memo, const OpView& op, std::span<const TensorView> slots,
-            const void* scalars = nullptr, std::size_t scalar_bytes = 0);
+void encode(Recording& recording, StepMemo& memo, const OpView& op,
+            std::span<const TensorView> slots, const void* scalars = nullptr,
+            std::size_t scalar_bytes = 0);
 template <Operator Op>
-void encode(Recording& recording, StepMemo& memo, const Op& op, std::initializer_list<TensorView> slots) {
+void encode(Recording& recording, StepMemo& memo, const Op& op,
+            std::initializer_list<TensorView> slots) {
   encode(recording, memo, view_of(op), std::span(slots.begin(), slots.size()));
 }
 template <Operator Op>
-void encode(Recording& recording, StepMemo& memo, const Op& op, std::initializer_list<TensorView> slots,
-            const typename Op::Scalars& scalars) {
+void encode(Recording& recording, StepMemo& memo, const Op& op,
+            std::initializer_list<TensorView> slots, const typename Op::Scalars& scalars) {
   static_assert(sizeof(scalars) <= max_scalar_bytes);
-  encode(recording, memo, view_of(op), std::span(slots.begin(), slots.size()), &scalars, sizeof scalars);
+  encode(recording, memo, view_of(op), std::span(slots.begin(), slots.size()), &scalars,
+         sizeof scalars);
 }
 
 /// A view of a buffer's bytes from `offset`, kept alive by the recording. A nil buffer is absent.
-[[nodiscard]] TensorView view_of(Recording& recording, const Buffer& buffer, TensorDesc desc, std::size_t offset = 0);
+[[nodiscard]] TensorView view_of(Recording& recording, const Buffer& buffer, TensorDesc desc,
+                                 std::size_t offset = 0);
 /// Dense scratch memory of this shape, good until the stream's later steps reuse it: valid for the
 /// steps of the present encode.
 struct ScratchTensor {
@@ -52,7 +56,8 @@ struct ScratchTensor {
 };
 
 /// The rows and columns `[x, x+w) x [y, y+h)` of a plain tensor.
-[[nodiscard]] TensorView window(TensorView view, std::int64_t x, std::int64_t y, std::int32_t w, std::int32_t h);
+[[nodiscard]] TensorView window(TensorView view, std::int64_t x, std::int64_t y, std::int32_t w,
+                                std::int32_t h);
 /// Images `[first, first + count)`.
 [[nodiscard]] TensorView images(TensorView view, std::int64_t first, std::int32_t count);
 /// Channels `[first, first + count)`.
@@ -62,8 +67,8 @@ struct ScratchTensor {
 /// y + offset.y), with the edge rule outside. A plain window where it lies inside.
 class AlignedSource {
  public:
-  AlignedSource(Recording& recording, const TensorView& source, Offset offset, std::int32_t width, std::int32_t height,
-                ImageEdgeMode edge);
+  AlignedSource(Recording& recording, const TensorView& source, Offset offset, std::int32_t width,
+                std::int32_t height, ImageEdgeMode edge);
   [[nodiscard]] const TensorView& view() const { return view_; }
 
  private:
@@ -79,15 +84,16 @@ struct UnaryEncoding {
   std::uint32_t first_image = 0;  // index in the batch of the first image of these views
 
   [[nodiscard]] AlignedSource aligned(const CNNKernel& kernel) const {
-    return {recording, source, kernel.offset(), destination.desc.w, destination.desc.h, kernel.edgeMode()};
+    return {recording,          source,           kernel.offset(), destination.desc.w,
+            destination.desc.h, kernel.edgeMode()};
   }
 };
 
 struct BinaryEncoding {
   Recording& recording;
   TensorView primary, secondary;
-  TensorView destination;    // absent where the kernel writes none
-  const StateBatch* states;  // null: none
+  TensorView destination;              // absent where the kernel writes none
+  const StateBatch* states;            // null: none
   std::int32_t width = 0, height = 0;  // of the destination's region
 };
 
@@ -99,7 +105,8 @@ class Encode {
   [[nodiscard]] Recording& recording() const { return recording_; }
   /// Checks that the operand's images exist, agree and may be used here.
   void check_operand(const char* argument, const Operand& operand) const;
-  void check_counts(const char* argument, const Operand& operand, const char* other, std::size_t count) const;
+  void check_counts(const char* argument, const Operand& operand, const char* other,
+                    std::size_t count) const;
   void check_edge(ImageEdgeMode mode) const;
   void check_states(const char* argument, const StateBatch& states, std::size_t count) const;
 

@@ -14,8 +14,10 @@ class GeometryState final : public NNGradientState {
 /// secondary image, both brought to the destination's extents (spec: core 14.3).
 struct AlignedPair {
   AlignedPair(const CNNGradientKernel& kernel, const BinaryEncoding& e)
-      : gradient(e.recording, e.primary, kernel.primaryOffset(), e.width, e.height, ImageEdgeMode::Zero),
-        source(e.recording, e.secondary, kernel.secondaryOffset(), e.width, e.height, kernel.secondaryEdgeMode()) {}
+      : gradient(e.recording, e.primary, kernel.primaryOffset(), e.width, e.height,
+                 ImageEdgeMode::Zero),
+        source(e.recording, e.secondary, kernel.secondaryOffset(), e.width, e.height,
+               kernel.secondaryEdgeMode()) {}
   AlignedSource gradient, source;
 };
 

@@ -11,10 +11,12 @@ using detail::ClipWindow;
 using detail::Encode;
 using detail::Operand;
 
-NNGradientState::NNGradientState(const detail::StateOrigin& origin) : State(origin, StateResourceList()) {}
+NNGradientState::NNGradientState(const detail::StateOrigin& origin)
+    : State(origin, StateResourceList()) {}
 
-ImageDescriptor NNGradientState::destinationImageDescriptor(std::span<const Image>, std::span<const StatePtr>,
-                                                            Kernel& kernel, const ImageDescriptor& suggestedDescriptor) {
+ImageDescriptor NNGradientState::destinationImageDescriptor(
+    std::span<const Image>, std::span<const StatePtr>, Kernel& kernel,
+    const ImageDescriptor& suggestedDescriptor) {
   ImageDescriptor descriptor = suggestedDescriptor;
   if (auto* gradient = dynamic_cast<CNNGradientKernel*>(&kernel)) {
     gradient->apply(forward_);
@@ -28,13 +30,15 @@ ImageDescriptor NNGradientState::destinationImageDescriptor(std::span<const Imag
 namespace {
 
 const std::shared_ptr<NNPadding>& default_padding() {
-  static const std::shared_ptr<NNPadding> policy = NNDefaultPadding::padding(NNPaddingMethod::SizeSame);
+  static const std::shared_ptr<NNPadding> policy =
+      NNDefaultPadding::padding(NNPaddingMethod::SizeSame);
   return policy;
 }
 
 ImageFeatureChannelFormat result_format(const Image& first_source) {
   const ImageFeatureChannelFormat format = first_source.featureChannelFormat();
-  const bool keeps = format == ImageFeatureChannelFormat::Float32 || format == ImageFeatureChannelFormat::Float16 ||
+  const bool keeps = format == ImageFeatureChannelFormat::Float32 ||
+                     format == ImageFeatureChannelFormat::Float16 ||
                      format == ImageFeatureChannelFormat::BFloat16;
   return keeps ? format : ImageFeatureChannelFormat::Float16;
 }
@@ -85,7 +89,8 @@ StateBatch states_for(std::size_t count, bool reused, Make&& make) {
 
 }  // namespace
 
-// ---- one source ----------------------------------------------------------------------------------
+// ---- one source
+// ----------------------------------------------------------------------------------
 
 CNNKernel::CNNKernel(const Device& device)
     : Kernel(device), padding_(default_padding()), allocator_(TemporaryImage::defaultAllocator()) {}
@@ -121,7 +126,8 @@ ImageDescriptor CNNKernel::destinationImageDescriptor(std::span<const Image> sou
   return plan(sourceImages, sourceStates, ImageFeatureChannelFormat::None);
 }
 
-ImageDescriptor CNNKernel::plan(std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates,
+ImageDescriptor CNNKernel::plan(std::span<const Image> sourceImages,
+                                std::span<const StatePtr> sourceStates,
                                 ImageFeatureChannelFormat format) {
   if (sourceImages.size() != 1 || !sourceImages[0]) {
     complain("sourceImages", std::to_string(sourceImages.size()) + " images", "one image");
@@ -130,8 +136,10 @@ ImageDescriptor CNNKernel::plan(std::span<const Image> sourceImages, std::span<c
   const NNPaddingMethod method = padding_->paddingMethod();
   const std::size_t window_x = (kernelWidth() - 1) * dilationRateX() + 1;
   const std::size_t window_y = (kernelHeight() - 1) * dilationRateY() + 1;
-  const std::ptrdiff_t width = padded_extent(method, source.width(), window_x, strideInPixelsX(), isBackwards());
-  const std::ptrdiff_t height = padded_extent(method, source.height(), window_y, strideInPixelsY(), isBackwards());
+  const std::ptrdiff_t width =
+      padded_extent(method, source.width(), window_x, strideInPixelsX(), isBackwards());
+  const std::ptrdiff_t height =
+      padded_extent(method, source.height(), window_y, strideInPixelsY(), isBackwards());
   if (width <= 0 || height <= 0) {
     complain("sourceImage", detail::describe(source),
              "at least " + std::to_string(window_x) + "x" + std::to_string(window_y) + " pixels",
@@ -143,16 +151,19 @@ ImageDescriptor CNNKernel::plan(std::span<const Image> sourceImages, std::span<c
   descriptor.numberOfImages = source.numberOfImages();
   descriptor.channelFormat = result_format(source);
   descriptor.featureChannels =
-      destination_channel_ + channels(available_channels(source, source_channel_, source_channels_)).written;
-  setOffset({padded_offset(method, true, source.width(), descriptor.width, window_x, strideInPixelsX(), isBackwards()),
-             padded_offset(method, false, source.height(), descriptor.height, window_y, strideInPixelsY(), isBackwards()),
+      destination_channel_ +
+      channels(available_channels(source, source_channel_, source_channels_)).written;
+  setOffset({padded_offset(method, true, source.width(), descriptor.width, window_x,
+                           strideInPixelsX(), isBackwards()),
+             padded_offset(method, false, source.height(), descriptor.height, window_y,
+                           strideInPixelsY(), isBackwards()),
              0});
   adjust(descriptor, sourceImages);
   return finish_plan(descriptor, sourceImages, sourceStates, *this, *padding_, format);
 }
 
-void CNNKernel::run(const CommandBuffer& commandBuffer, const Operand& source, const StateBatch* states,
-                    const Operand& destination) const {
+void CNNKernel::run(const CommandBuffer& commandBuffer, const Operand& source,
+                    const StateBatch* states, const Operand& destination) const {
   if (source.count() == 0 && destination.count() == 0) return;
   Encode call(*this, commandBuffer);
   call.check_counts("destinationImages", destination, "sourceImages", source.count());
@@ -166,14 +177,16 @@ void CNNKernel::run(const CommandBuffer& commandBuffer, const Operand& source, c
     complain("clipRect", "outside the destination", "a region that meets " + detail::describe(to));
   }
   if (source_channel_ % 4 != 0 || destination_channel_ % 4 != 0) {
-    complain("a feature channel offset", std::to_string(source_channel_) + " and " + std::to_string(destination_channel_),
+    complain("a feature channel offset",
+             std::to_string(source_channel_) + " and " + std::to_string(destination_channel_),
              "multiples of 4");
   }
   const std::size_t available = available_channels(from, source_channel_, source_channels_);
   const Channels planned = channels(available);
   if (available < planned.read || available == 0) {
-    complain("sourceImage", detail::describe(from), std::to_string(std::max<std::size_t>(planned.read, 1)) +
-             " feature channels from channel " + std::to_string(source_channel_));
+    complain("sourceImage", detail::describe(from),
+             std::to_string(std::max<std::size_t>(planned.read, 1)) +
+                 " feature channels from channel " + std::to_string(source_channel_));
   }
   if (to.featureChannels() < destination_channel_ + planned.written) {
     complain("destinationImage", detail::describe(to),
@@ -181,31 +194,38 @@ void CNNKernel::run(const CommandBuffer& commandBuffer, const Operand& source, c
   }
   const bool stacked = source.image != nullptr && destination.image != nullptr;
   const std::ptrdiff_t first_source = stacked ? offset_.z : 0;
-  if (first_source < 0 || (stacked && static_cast<std::size_t>(first_source + clip.images) > from.numberOfImages())) {
-    complain("sourceImage", std::to_string(from.numberOfImages()) + " images",
-             std::to_string(first_source + clip.images) + ": offset.z and clipRect select that many");
+  if (first_source < 0 ||
+      (stacked && static_cast<std::size_t>(first_source + clip.images) > from.numberOfImages())) {
+    complain(
+        "sourceImage", std::to_string(from.numberOfImages()) + " images",
+        std::to_string(first_source + clip.images) + ": offset.z and clipRect select that many");
   }
   check(from, to, source.count());
 
-  detail::UnaryEncoding encoding{call.recording(), call.source(source), call.destination(destination), states, 0};
+  detail::UnaryEncoding encoding{call.recording(), call.source(source),
+                                 call.destination(destination), states, 0};
   if (stacked) {
     encoding.source = detail::images(encoding.source, first_source, clip.images);
     encoding.destination = detail::images(encoding.destination, clip.z, clip.images);
   }
-  encoding.source = detail::feature_channels(encoding.source, static_cast<std::int64_t>(source_channel_),
-                                             static_cast<std::int32_t>(planned.read));
-  encoding.destination = detail::window(
-      detail::feature_channels(encoding.destination, static_cast<std::int64_t>(destination_channel_),
-                               static_cast<std::int32_t>(planned.written)),
-      clip.x, clip.y, clip.width, clip.height);
+  encoding.source =
+      detail::feature_channels(encoding.source, static_cast<std::int64_t>(source_channel_),
+                               static_cast<std::int32_t>(planned.read));
+  encoding.destination =
+      detail::window(detail::feature_channels(encoding.destination,
+                                              static_cast<std::int64_t>(destination_channel_),
+                                              static_cast<std::int32_t>(planned.written)),
+                     clip.x, clip.y, clip.width, clip.height);
   if (states != nullptr) {
     const ForwardRecord forward = forward_record(from, to);
     for (std::size_t i = 0; i < (states->shared() ? 1 : states->size()); ++i) {
-      if (auto* gradient = dynamic_cast<NNGradientState*>((*states)[i].get())) gradient->set_forward(forward);
+      if (auto* gradient = dynamic_cast<NNGradientState*>((*states)[i].get()))
+        gradient->set_forward(forward);
     }
   }
   record(encoding);
-  call.scatter(destination, encoding.destination, clip.x, clip.y, static_cast<std::int64_t>(destination_channel_));
+  call.scatter(destination, encoding.destination, clip.x, clip.y,
+               static_cast<std::int64_t>(destination_channel_));
   call.consume(source);
 }
 
@@ -213,19 +233,21 @@ void CNNKernel::encode(const CommandBuffer& commandBuffer, const Image& sourceIm
                        const Image& destinationImage) const {
   run(commandBuffer, Operand(sourceImage), nullptr, Operand(destinationImage));
 }
-void CNNKernel::encode(const CommandBuffer& commandBuffer, const Image& sourceImage, const StatePtr& destinationState,
-                       const Image& destinationImage) const {
+void CNNKernel::encode(const CommandBuffer& commandBuffer, const Image& sourceImage,
+                       const StatePtr& destinationState, const Image& destinationImage) const {
   const StateBatch states = StateBatch::repeated(destinationState, 1);
-  run(commandBuffer, Operand(sourceImage), destinationState ? &states : nullptr, Operand(destinationImage));
+  run(commandBuffer, Operand(sourceImage), destinationState ? &states : nullptr,
+      Operand(destinationImage));
 }
 void CNNKernel::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
                             const ImageBatch& destinationImages) const {
   run(commandBuffer, Operand(sourceImages), nullptr, Operand(destinationImages));
 }
 void CNNKernel::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
-                            const StateBatch& destinationStates, const ImageBatch& destinationImages) const {
-  run(commandBuffer, Operand(sourceImages), destinationStates.empty() ? nullptr : &destinationStates,
-      Operand(destinationImages));
+                            const StateBatch& destinationStates,
+                            const ImageBatch& destinationImages) const {
+  run(commandBuffer, Operand(sourceImages),
+      destinationStates.empty() ? nullptr : &destinationStates, Operand(destinationImages));
 }
 
 Image CNNKernel::encode(const CommandBuffer& commandBuffer, const Image& sourceImage) {
@@ -236,12 +258,13 @@ Image CNNKernel::encode(const CommandBuffer& commandBuffer, const Image& sourceI
   return destination;
 }
 
-ImageBatch CNNKernel::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages) {
+ImageBatch CNNKernel::encodeBatch(const CommandBuffer& commandBuffer,
+                                  const ImageBatch& sourceImages) {
   return encodeBatch(commandBuffer, sourceImages, nullptr, true);
 }
 
-Image CNNKernel::encode_with_state(const CommandBuffer& commandBuffer, const Image& sourceImage, StatePtr& state,
-                                   bool temporary) {
+Image CNNKernel::encode_with_state(const CommandBuffer& commandBuffer, const Image& sourceImage,
+                                   StatePtr& state, bool temporary) {
   Encode(*this, commandBuffer).check_operand("sourceImage", Operand(sourceImage));
   ImageDescriptor descriptor = destinationImageDescriptor({&sourceImage, 1}, {});
   Image destination = allocator_->image(commandBuffer, descriptor, *this);
@@ -251,18 +274,21 @@ Image CNNKernel::encode_with_state(const CommandBuffer& commandBuffer, const Ima
   return destination;
 }
 
-ImageBatch CNNKernel::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
-                                  StateBatch* destinationStates, bool destinationStateIsTemporary) {
+ImageBatch CNNKernel::encodeBatch(const CommandBuffer& commandBuffer,
+                                  const ImageBatch& sourceImages, StateBatch* destinationStates,
+                                  bool destinationStateIsTemporary) {
   if (destinationStates != nullptr) *destinationStates = {};
   if (sourceImages.empty()) return {};
   Encode(*this, commandBuffer).check_operand("sourceImages", Operand(sourceImages));
   const Image first = sourceImages.front();
   ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  ImageBatch destinations = allocator_->imageBatch(commandBuffer, descriptor, *this, sourceImages.size());
+  ImageBatch destinations =
+      allocator_->imageBatch(commandBuffer, descriptor, *this, sourceImages.size());
   StateBatch states;
   if (destinationStates != nullptr) {
-    states = destinationStateIsTemporary ? temporaryResultStateBatch(commandBuffer, sourceImages, {}, destinations)
-                                         : resultStateBatch(sourceImages, {}, destinations);
+    states = destinationStateIsTemporary
+                 ? temporaryResultStateBatch(commandBuffer, sourceImages, {}, destinations)
+                 : resultStateBatch(sourceImages, {}, destinations);
   }
   encodeBatch(commandBuffer, sourceImages, states, destinations);
   if (destinationStates != nullptr) *destinationStates = std::move(states);
@@ -281,33 +307,41 @@ StateBatch CNNKernel::make_states(const detail::StateOrigin& origin, const Image
   StateBatch states = make_state_batch(origin, sources, destinations);
   const ForwardRecord forward = forward_record(sources.front(), destinations.front());
   for (std::size_t i = 0; i < (states.shared() ? 1 : states.size()); ++i) {
-    if (auto* gradient = dynamic_cast<NNGradientState*>(states[i].get())) gradient->set_forward(forward);
+    if (auto* gradient = dynamic_cast<NNGradientState*>(states[i].get()))
+      gradient->set_forward(forward);
   }
   return states;
 }
 
 StatePtr CNNKernel::resultState(const Image& sourceImage, std::span<const StatePtr>,
                                 const Image& destinationImage) const {
-  const StateBatch states =
-      make_states(detail::StateOrigin::permanent(sourceImage.device()), {sourceImage}, {destinationImage});
+  const StateBatch states = make_states(detail::StateOrigin::permanent(sourceImage.device()),
+                                        {sourceImage}, {destinationImage});
   return states.empty() ? nullptr : states[0];
 }
-StatePtr CNNKernel::temporaryResultState(const CommandBuffer& commandBuffer, const Image& sourceImage,
-                                         std::span<const StatePtr>, const Image& destinationImage) const {
-  const StateBatch states = make_states(detail::StateOrigin::temporary(commandBuffer), {sourceImage}, {destinationImage});
+StatePtr CNNKernel::temporaryResultState(const CommandBuffer& commandBuffer,
+                                         const Image& sourceImage, std::span<const StatePtr>,
+                                         const Image& destinationImage) const {
+  const StateBatch states =
+      make_states(detail::StateOrigin::temporary(commandBuffer), {sourceImage}, {destinationImage});
   return states.empty() ? nullptr : states[0];
 }
 StateBatch CNNKernel::resultStateBatch(const ImageBatch& sourceImages, std::span<const StateBatch>,
                                        const ImageBatch& destinationImages) const {
   if (sourceImages.empty()) return {};
-  return make_states(detail::StateOrigin::permanent(sourceImages.front().device()), sourceImages, destinationImages);
+  return make_states(detail::StateOrigin::permanent(sourceImages.front().device()), sourceImages,
+                     destinationImages);
 }
-StateBatch CNNKernel::temporaryResultStateBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
-                                                std::span<const StateBatch>, const ImageBatch& destinationImages) const {
-  return make_states(detail::StateOrigin::temporary(commandBuffer), sourceImages, destinationImages);
+StateBatch CNNKernel::temporaryResultStateBatch(const CommandBuffer& commandBuffer,
+                                                const ImageBatch& sourceImages,
+                                                std::span<const StateBatch>,
+                                                const ImageBatch& destinationImages) const {
+  return make_states(detail::StateOrigin::temporary(commandBuffer), sourceImages,
+                     destinationImages);
 }
 
-// ---- two sources ---------------------------------------------------------------------------------
+// ---- two sources
+// ---------------------------------------------------------------------------------
 
 CNNBinaryKernel::CNNBinaryKernel(const Device& device)
     : Kernel(device), padding_(default_padding()), allocator_(TemporaryImage::defaultAllocator()) {}
@@ -319,39 +353,49 @@ void CNNBinaryKernel::setDestinationImageAllocator(std::shared_ptr<ImageAllocato
   allocator_ = allocator ? std::move(allocator) : TemporaryImage::defaultAllocator();
 }
 
-void CNNBinaryKernel::plan_default(ImageDescriptor& descriptor, std::span<const Image> sourceImages) {
+void CNNBinaryKernel::plan_default(ImageDescriptor& descriptor,
+                                   std::span<const Image> sourceImages) {
   const NNPaddingMethod method = padding_->paddingMethod();
-  const auto window = [](std::size_t taps, std::size_t dilation) { return (taps - 1) * dilation + 1; };
-  const auto extent = [&](std::size_t size, std::size_t taps, std::size_t dilation, std::size_t stride) {
-    const std::ptrdiff_t result = padded_extent(method, size, window(taps, dilation), stride, isBackwards());
+  const auto window = [](std::size_t taps, std::size_t dilation) {
+    return (taps - 1) * dilation + 1;
+  };
+  const auto extent = [&](std::size_t size, std::size_t taps, std::size_t dilation,
+                          std::size_t stride) {
+    const std::ptrdiff_t result =
+        padded_extent(method, size, window(taps, dilation), stride, isBackwards());
     if (result <= 0) {
-      complain("primaryImage", detail::describe(sourceImages[0]), "a source that the window fits into");
+      complain("primaryImage", detail::describe(sourceImages[0]),
+               "a source that the window fits into");
     }
     return static_cast<std::size_t>(result);
   };
-  descriptor.width = extent(sourceImages[0].width(), primary_.kernelWidth, primary_.dilationRateX, primary_.strideInPixelsX);
-  descriptor.height =
-      extent(sourceImages[0].height(), primary_.kernelHeight, primary_.dilationRateY, primary_.strideInPixelsY);
+  descriptor.width = extent(sourceImages[0].width(), primary_.kernelWidth, primary_.dilationRateX,
+                            primary_.strideInPixelsX);
+  descriptor.height = extent(sourceImages[0].height(), primary_.kernelHeight,
+                             primary_.dilationRateY, primary_.strideInPixelsY);
   for (std::size_t i = 0; i < 2; ++i) {
     SourceGeometry& g = i == 0 ? primary_ : secondary_;
     const Image& image = sourceImages[i];
-    g.offset = {padded_offset(method, true, image.width(), descriptor.width, window(g.kernelWidth, g.dilationRateX),
-                              g.strideInPixelsX, isBackwards()),
-                padded_offset(method, false, image.height(), descriptor.height,
-                              window(g.kernelHeight, g.dilationRateY), g.strideInPixelsY, isBackwards()),
-                0};
+    g.offset = {
+        padded_offset(method, true, image.width(), descriptor.width,
+                      window(g.kernelWidth, g.dilationRateX), g.strideInPixelsX, isBackwards()),
+        padded_offset(method, false, image.height(), descriptor.height,
+                      window(g.kernelHeight, g.dilationRateY), g.strideInPixelsY, isBackwards()),
+        0};
   }
 }
 
-ImageDescriptor CNNBinaryKernel::destinationImageDescriptor(std::span<const Image> sourceImages,
-                                                            std::span<const StatePtr> sourceStates) {
+ImageDescriptor CNNBinaryKernel::destinationImageDescriptor(
+    std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates) {
   return plan(sourceImages, sourceStates, ImageFeatureChannelFormat::None);
 }
 
-ImageDescriptor CNNBinaryKernel::plan(std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates,
+ImageDescriptor CNNBinaryKernel::plan(std::span<const Image> sourceImages,
+                                      std::span<const StatePtr> sourceStates,
                                       ImageFeatureChannelFormat format) {
   if (sourceImages.size() != 2 || !sourceImages[0] || !sourceImages[1]) {
-    complain("sourceImages", std::to_string(sourceImages.size()) + " images", "two images, primary first");
+    complain("sourceImages", std::to_string(sourceImages.size()) + " images",
+             "two images, primary first");
   }
   ImageDescriptor descriptor;
   descriptor.numberOfImages = sourceImages[0].numberOfImages();
@@ -359,13 +403,15 @@ ImageDescriptor CNNBinaryKernel::plan(std::span<const Image> sourceImages, std::
   const auto have = [&](std::size_t i, const SourceGeometry& g) {
     return available_channels(sourceImages[i], g.featureChannelOffset, g.featureChannelMaxCount);
   };
-  descriptor.featureChannels = destination_channel_ + channels(have(0, primary_), have(1, secondary_)).written;
+  descriptor.featureChannels =
+      destination_channel_ + channels(have(0, primary_), have(1, secondary_)).written;
   plan_default(descriptor, sourceImages);
   return finish_plan(descriptor, sourceImages, sourceStates, *this, *padding_, format);
 }
 
-void CNNBinaryKernel::run(const CommandBuffer& commandBuffer, const Operand& primary, const Operand& secondary,
-                          const StateBatch* states, const Operand& destination) const {
+void CNNBinaryKernel::run(const CommandBuffer& commandBuffer, const Operand& primary,
+                          const Operand& secondary, const StateBatch* states,
+                          const Operand& destination) const {
   if (primary.count() == 0 && secondary.count() == 0 && destination.count() == 0) return;
   Encode call(*this, commandBuffer);
   call.check_counts("secondaryImages", secondary, "primaryImages", primary.count());
@@ -381,20 +427,24 @@ void CNNBinaryKernel::run(const CommandBuffer& commandBuffer, const Operand& pri
   if (clip.width == 0 || clip.height == 0 || clip.images == 0) {
     complain("clipRect", "outside the destination", "a region that meets " + detail::describe(to));
   }
-  if (primary_.featureChannelOffset % 4 != 0 || secondary_.featureChannelOffset % 4 != 0 || destination_channel_ % 4 != 0) {
+  if (primary_.featureChannelOffset % 4 != 0 || secondary_.featureChannelOffset % 4 != 0 ||
+      destination_channel_ % 4 != 0) {
     complain("a feature channel offset", "not a multiple of 4", "multiples of 4");
   }
-  const std::size_t have_first = available_channels(first, primary_.featureChannelOffset, primary_.featureChannelMaxCount);
-  const std::size_t have_second =
-      available_channels(second, secondary_.featureChannelOffset, secondary_.featureChannelMaxCount);
+  const std::size_t have_first =
+      available_channels(first, primary_.featureChannelOffset, primary_.featureChannelMaxCount);
+  const std::size_t have_second = available_channels(second, secondary_.featureChannelOffset,
+                                                     secondary_.featureChannelMaxCount);
   const Channels planned = channels(have_first, have_second);
   if (have_first < planned.primary || have_first == 0) {
-    complain("primaryImage", detail::describe(first), std::to_string(planned.primary) + " feature channels from channel " +
-             std::to_string(primary_.featureChannelOffset));
+    complain("primaryImage", detail::describe(first),
+             std::to_string(planned.primary) + " feature channels from channel " +
+                 std::to_string(primary_.featureChannelOffset));
   }
   if (have_second < planned.secondary || have_second == 0) {
-    complain("secondaryImage", detail::describe(second), std::to_string(planned.secondary) +
-             " feature channels from channel " + std::to_string(secondary_.featureChannelOffset));
+    complain("secondaryImage", detail::describe(second),
+             std::to_string(planned.secondary) + " feature channels from channel " +
+                 std::to_string(secondary_.featureChannelOffset));
   }
   if (writes_destination() && to.featureChannels() < destination_channel_ + planned.written) {
     complain("destinationImage", detail::describe(to),
@@ -403,19 +453,24 @@ void CNNBinaryKernel::run(const CommandBuffer& commandBuffer, const Operand& pri
   const bool stacked = primary.image != nullptr;
   const auto z_of = [&](const SourceGeometry& g, const Image& image, const char* argument) {
     if (!stacked) return std::ptrdiff_t{0};
-    if (g.offset.z < 0 || static_cast<std::size_t>(g.offset.z + clip.images) > image.numberOfImages()) {
+    if (g.offset.z < 0 ||
+        static_cast<std::size_t>(g.offset.z + clip.images) > image.numberOfImages()) {
       complain(argument, std::to_string(image.numberOfImages()) + " images",
-               std::to_string(g.offset.z + clip.images) + ": its offset.z and clipRect select that many");
+               std::to_string(g.offset.z + clip.images) +
+                   ": its offset.z and clipRect select that many");
     }
     return g.offset.z;
   };
-  const std::ptrdiff_t first_z = z_of(primary_, first, "primaryImage"), second_z = z_of(secondary_, second, "secondaryImage");
+  const std::ptrdiff_t first_z = z_of(primary_, first, "primaryImage"),
+                       second_z = z_of(secondary_, second, "secondaryImage");
   check(first, second, to, states != nullptr ? (*states)[0].get() : nullptr, primary.count());
 
-  detail::BinaryEncoding encoding{call.recording(), call.source(primary), call.source(secondary), {}, states,
-                                  clip.width, clip.height};
+  detail::BinaryEncoding encoding{
+      call.recording(), call.source(primary), call.source(secondary), {}, states,
+      clip.width,       clip.height};
   const auto part = [](const SourceGeometry& g, std::size_t count, TensorView view) {
-    return detail::feature_channels(view, static_cast<std::int64_t>(g.featureChannelOffset), static_cast<std::int32_t>(count));
+    return detail::feature_channels(view, static_cast<std::int64_t>(g.featureChannelOffset),
+                                    static_cast<std::int32_t>(count));
   };
   encoding.primary = part(primary_, planned.primary, encoding.primary);
   encoding.secondary = part(secondary_, planned.secondary, encoding.secondary);
@@ -425,99 +480,126 @@ void CNNBinaryKernel::run(const CommandBuffer& commandBuffer, const Operand& pri
     encoding.secondary = detail::images(encoding.secondary, second_z, clip.images);
     whole = detail::images(whole, clip.z, clip.images);
   }
-  const auto written = static_cast<std::int32_t>(writes_destination() ? planned.written : to.featureChannels());
-  const std::int64_t first_written = writes_destination() ? static_cast<std::int64_t>(destination_channel_) : 0;
-  const TensorView region = detail::window(detail::feature_channels(whole, first_written, written), clip.x,
-                                           clip.y, clip.width, clip.height);
+  const auto written =
+      static_cast<std::int32_t>(writes_destination() ? planned.written : to.featureChannels());
+  const std::int64_t first_written =
+      writes_destination() ? static_cast<std::int64_t>(destination_channel_) : 0;
+  const TensorView region = detail::window(detail::feature_channels(whole, first_written, written),
+                                           clip.x, clip.y, clip.width, clip.height);
   if (writes_destination()) encoding.destination = region;
   record(encoding);
   if (writes_destination()) call.scatter(destination, region, clip.x, clip.y, first_written);
   call.consume(primary);
   call.consume(secondary);
-  if (states != nullptr) call.consume(*states);
+  if (states != nullptr && reads_states()) call.consume(*states);
 }
 
-void CNNBinaryKernel::encode(const CommandBuffer& commandBuffer, const Image& primaryImage, const Image& secondaryImage,
-                             const Image& destinationImage) const {
-  run(commandBuffer, Operand(primaryImage), Operand(secondaryImage), nullptr, Operand(destinationImage));
+void CNNBinaryKernel::encode(const CommandBuffer& commandBuffer, const Image& primaryImage,
+                             const Image& secondaryImage, const Image& destinationImage) const {
+  run(commandBuffer, Operand(primaryImage), Operand(secondaryImage), nullptr,
+      Operand(destinationImage));
 }
-void CNNBinaryKernel::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
-                                  const ImageBatch& secondaryImages, const ImageBatch& destinationImages) const {
-  run(commandBuffer, Operand(primaryImages), Operand(secondaryImages), nullptr, Operand(destinationImages));
+void CNNBinaryKernel::encodeBatch(const CommandBuffer& commandBuffer,
+                                  const ImageBatch& primaryImages,
+                                  const ImageBatch& secondaryImages,
+                                  const ImageBatch& destinationImages) const {
+  run(commandBuffer, Operand(primaryImages), Operand(secondaryImages), nullptr,
+      Operand(destinationImages));
 }
-Image CNNBinaryKernel::encode(const CommandBuffer& commandBuffer, const Image& primaryImage, const Image& secondaryImage) {
+Image CNNBinaryKernel::encode(const CommandBuffer& commandBuffer, const Image& primaryImage,
+                              const Image& secondaryImage) {
   const Image sources[] = {primaryImage, secondaryImage};
   ImageDescriptor descriptor = destinationImageDescriptor(sources, {});
   Image destination = allocator_->image(commandBuffer, descriptor, *this);
   encode(commandBuffer, primaryImage, secondaryImage, destination);
   return destination;
 }
-ImageBatch CNNBinaryKernel::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
+ImageBatch CNNBinaryKernel::encodeBatch(const CommandBuffer& commandBuffer,
+                                        const ImageBatch& primaryImages,
                                         const ImageBatch& secondaryImages) {
   return encodeBatch(commandBuffer, primaryImages, secondaryImages, nullptr, true);
 }
-ImageBatch CNNBinaryKernel::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
-                                        const ImageBatch& secondaryImages, StateBatch* destinationStates,
+ImageBatch CNNBinaryKernel::encodeBatch(const CommandBuffer& commandBuffer,
+                                        const ImageBatch& primaryImages,
+                                        const ImageBatch& secondaryImages,
+                                        StateBatch* destinationStates,
                                         bool destinationStateIsTemporary) {
   if (destinationStates == nullptr) {
     if (primaryImages.empty()) return {};
     const Image sources[] = {primaryImages.front(), secondaryImages.front()};
     ImageDescriptor descriptor = destinationImageDescriptor(sources, {});
-    ImageBatch destinations = allocator_->imageBatch(commandBuffer, descriptor, *this, primaryImages.size());
+    ImageBatch destinations =
+        allocator_->imageBatch(commandBuffer, descriptor, *this, primaryImages.size());
     encodeBatch(commandBuffer, primaryImages, secondaryImages, destinations);
     return destinations;
   }
-  return encode_with_states(commandBuffer, primaryImages, secondaryImages, *destinationStates, destinationStateIsTemporary);
+  return encode_with_states(commandBuffer, primaryImages, secondaryImages, *destinationStates,
+                            destinationStateIsTemporary);
 }
 
-ImageBatch CNNBinaryKernel::encode_with_states(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
-                                               const ImageBatch& secondaryImages, StateBatch& states, bool temporary) {
+ImageBatch CNNBinaryKernel::encode_with_states(const CommandBuffer& commandBuffer,
+                                               const ImageBatch& primaryImages,
+                                               const ImageBatch& secondaryImages,
+                                               StateBatch& states, bool temporary) {
   states = {};
   if (primaryImages.empty()) return {};
   const Image sources[] = {primaryImages.front(), secondaryImages.front()};
   ImageDescriptor descriptor = destinationImageDescriptor(sources, {});
-  ImageBatch destinations = allocator_->imageBatch(commandBuffer, descriptor, *this, primaryImages.size());
-  states = temporary ? temporaryResultStateBatch(commandBuffer, primaryImages, secondaryImages, {}, destinations)
+  ImageBatch destinations =
+      allocator_->imageBatch(commandBuffer, descriptor, *this, primaryImages.size());
+  states = temporary ? temporaryResultStateBatch(commandBuffer, primaryImages, secondaryImages, {},
+                                                 destinations)
                      : resultStateBatch(primaryImages, secondaryImages, {}, destinations);
-  run(commandBuffer, Operand(primaryImages), Operand(secondaryImages), states.empty() ? nullptr : &states,
-      Operand(destinations));
+  run(commandBuffer, Operand(primaryImages), Operand(secondaryImages),
+      states.empty() ? nullptr : &states, Operand(destinations));
   return destinations;
 }
 
-StateBatch CNNBinaryKernel::make_states(const detail::StateOrigin& origin, const ImageBatch& primaries,
-                                        const ImageBatch& secondaries, const ImageBatch& destinations) const {
+StateBatch CNNBinaryKernel::make_states(const detail::StateOrigin& origin,
+                                        const ImageBatch& primaries, const ImageBatch& secondaries,
+                                        const ImageBatch& destinations) const {
   return states_for(primaries.size(), isResultStateReusedAcrossBatch(), [&](std::size_t i) {
     return make_state(origin, primaries[i], secondaries[i], destinations[i]);
   });
 }
-StatePtr CNNBinaryKernel::resultState(const Image& primaryImage, const Image& secondaryImage, std::span<const StatePtr>,
+StatePtr CNNBinaryKernel::resultState(const Image& primaryImage, const Image& secondaryImage,
+                                      std::span<const StatePtr>,
                                       const Image& destinationImage) const {
-  const StateBatch states = make_states(detail::StateOrigin::permanent(primaryImage.device()), {primaryImage},
-                                        {secondaryImage}, {destinationImage});
+  const StateBatch states = make_states(detail::StateOrigin::permanent(primaryImage.device()),
+                                        {primaryImage}, {secondaryImage}, {destinationImage});
   return states.empty() ? nullptr : states[0];
 }
-StatePtr CNNBinaryKernel::temporaryResultState(const CommandBuffer& commandBuffer, const Image& primaryImage,
-                                               const Image& secondaryImage, std::span<const StatePtr>,
+StatePtr CNNBinaryKernel::temporaryResultState(const CommandBuffer& commandBuffer,
+                                               const Image& primaryImage,
+                                               const Image& secondaryImage,
+                                               std::span<const StatePtr>,
                                                const Image& destinationImage) const {
-  const StateBatch states =
-      make_states(detail::StateOrigin::temporary(commandBuffer), {primaryImage}, {secondaryImage}, {destinationImage});
+  const StateBatch states = make_states(detail::StateOrigin::temporary(commandBuffer),
+                                        {primaryImage}, {secondaryImage}, {destinationImage});
   return states.empty() ? nullptr : states[0];
 }
-StateBatch CNNBinaryKernel::resultStateBatch(const ImageBatch& primaryImages, const ImageBatch& secondaryImages,
-                                             std::span<const StateBatch>, const ImageBatch& destinationImages) const {
+StateBatch CNNBinaryKernel::resultStateBatch(const ImageBatch& primaryImages,
+                                             const ImageBatch& secondaryImages,
+                                             std::span<const StateBatch>,
+                                             const ImageBatch& destinationImages) const {
   if (primaryImages.empty()) return {};
-  return make_states(detail::StateOrigin::permanent(primaryImages.front().device()), primaryImages, secondaryImages,
+  return make_states(detail::StateOrigin::permanent(primaryImages.front().device()), primaryImages,
+                     secondaryImages, destinationImages);
+}
+StateBatch CNNBinaryKernel::temporaryResultStateBatch(const CommandBuffer& commandBuffer,
+                                                      const ImageBatch& primaryImages,
+                                                      const ImageBatch& secondaryImages,
+                                                      std::span<const StateBatch>,
+                                                      const ImageBatch& destinationImages) const {
+  return make_states(detail::StateOrigin::temporary(commandBuffer), primaryImages, secondaryImages,
                      destinationImages);
 }
-StateBatch CNNBinaryKernel::temporaryResultStateBatch(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
-                                                      const ImageBatch& secondaryImages, std::span<const StateBatch>,
-                                                      const ImageBatch& destinationImages) const {
-  return make_states(detail::StateOrigin::temporary(commandBuffer), primaryImages, secondaryImages, destinationImages);
-}
 
-// ---- gradients -----------------------------------------------------------------------------------
+// ---- gradients
+// -----------------------------------------------------------------------------------
 
-void CNNGradientKernel::plan_default(ImageDescriptor& descriptor, std::span<const Image> sourceImages) {
+void CNNGradientKernel::plan_default(ImageDescriptor& descriptor,
+                                     std::span<const Image> sourceImages) {
   descriptor.width = sourceImages[1].width();
   descriptor.height = sourceImages[1].height();
   descriptor.featureChannels = sourceImages[1].featureChannels();
@@ -539,36 +621,48 @@ void CNNGradientKernel::apply(const ForwardRecord& forward) {
   secondary_.offset = {};
   kernel_offset_x_ = kernel_offset_y_ = 0;
   setClipRect(RectNoClip);
+  setDestinationFeatureChannelOffset(forward.sourceFeatureChannelOffset);
 }
 
-void CNNGradientKernel::check(const Image& gradient, const Image& source, const Image&, const State* state,
-                              std::size_t) const {
+void CNNGradientKernel::check(const Image& gradient, const Image& source, const Image&,
+                              const State* state, std::size_t) const {
   const auto* forward_state = dynamic_cast<const NNGradientState*>(state);
   if (forward_state == nullptr) return;
   const ForwardRecord& f = forward_state->forward();
-  const auto size = [](std::size_t w, std::size_t h) { return std::to_string(w) + "x" + std::to_string(h); };
+  const auto size = [](std::size_t w, std::size_t h) {
+    return std::to_string(w) + "x" + std::to_string(h);
+  };
   const auto written = [](std::size_t origin, std::size_t extent, std::size_t whole) {
     return origin >= whole ? 0 : std::min(extent, whole - origin);
   };
   const std::size_t w = written(f.clipRect.origin.x, f.clipRect.size.width, f.destinationWidth);
   const std::size_t h = written(f.clipRect.origin.y, f.clipRect.size.height, f.destinationHeight);
-  const bool whole = gradient.width() == f.destinationWidth && gradient.height() == f.destinationHeight;
+  const bool whole =
+      gradient.width() == f.destinationWidth && gradient.height() == f.destinationHeight;
   const bool clipped = gradient.width() == w && gradient.height() == h;
-  const char* remedy = "Encode the backward pass with the state returned by the matching forward encode.";
+  const char* remedy =
+      "Encode the backward pass with the state returned by the matching forward encode.";
   if (!whole && !clipped) {
     complain("sourceGradient", size(gradient.width(), gradient.height()),
              size(w, h) + ", the size that its gradientState was made for", remedy);
   }
   if (source.width() != f.sourceWidth || source.height() != f.sourceHeight) {
     complain("sourceImage", size(source.width(), source.height()),
-             size(f.sourceWidth, f.sourceHeight) + ", the size that its gradientState was made for", remedy);
+             size(f.sourceWidth, f.sourceHeight) + ", the size that its gradientState was made for",
+             remedy);
   }
+}
+
+bool CNNGradientKernel::leaves_gaps(const ImageDescriptor& result) const {
+  return !writes_destination() || destinationFeatureChannelOffset() != 0 ||
+         secondary_.featureChannelMaxCount < result.featureChannels;
 }
 
 void CNNGradientKernel::clear(const CommandBuffer& commandBuffer, const ImageBatch& result) const {
   Encode call(*this, commandBuffer);
   detail::StepMemo memo;
-  for (const Image image : result) detail::encode(call.recording(), memo, Fill{}, {call.destination(Operand(image))});
+  for (const Image image : result)
+    detail::encode(call.recording(), memo, Fill{}, {call.destination(Operand(image))});
 }
 
 Image CNNGradientKernel::encode(const CommandBuffer& commandBuffer, const Image& sourceGradient,
@@ -578,16 +672,21 @@ Image CNNGradientKernel::encode(const CommandBuffer& commandBuffer, const Image&
   Image destination = destinationImageAllocator()->image(commandBuffer, descriptor, *this);
   // Channels that the forward kernel did not read are 0 (spec: core 14.4).
   const std::size_t written =
-      channels(available_channels(sources[0], primary_.featureChannelOffset, primary_.featureChannelMaxCount),
-               available_channels(sources[1], secondary_.featureChannelOffset, secondary_.featureChannelMaxCount))
+      channels(available_channels(sources[0], primary_.featureChannelOffset,
+                                  primary_.featureChannelMaxCount),
+               available_channels(sources[1], secondary_.featureChannelOffset,
+                                  secondary_.featureChannelMaxCount))
           .written;
-  if (!writes_destination() || written < destination.featureChannels()) clear(commandBuffer, {destination});
+  if (!writes_destination() || written < destination.featureChannels())
+    clear(commandBuffer, {destination});
   encode(commandBuffer, sourceGradient, sourceImage, gradientState, destination);
   return destination;
 }
 
-ImageBatch CNNGradientKernel::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
-                                          const ImageBatch& sourceImages, const StateBatch& gradientStates) {
+ImageBatch CNNGradientKernel::encodeBatch(const CommandBuffer& commandBuffer,
+                                          const ImageBatch& sourceGradients,
+                                          const ImageBatch& sourceImages,
+                                          const StateBatch& gradientStates) {
   if (sourceGradients.empty()) return {};
   Encode call(*this, commandBuffer);
   call.check_operand("sourceGradients", Operand(sourceGradients));
@@ -595,26 +694,34 @@ ImageBatch CNNGradientKernel::encodeBatch(const CommandBuffer& commandBuffer, co
   call.check_states("gradientStates", gradientStates, sourceGradients.size());
   const Image sources[] = {sourceGradients.front(), sourceImages.front()};
   ImageDescriptor descriptor = destinationImageDescriptor(sources, {&gradientStates[0], 1});
-  ImageBatch destinations =
-      destinationImageAllocator()->imageBatch(commandBuffer, descriptor, *this, sourceGradients.size());
+  ImageBatch destinations = destinationImageAllocator()->imageBatch(commandBuffer, descriptor,
+                                                                    *this, sourceGradients.size());
   const std::size_t written =
-      channels(available_channels(sources[0], primary_.featureChannelOffset, primary_.featureChannelMaxCount),
-               available_channels(sources[1], secondary_.featureChannelOffset, secondary_.featureChannelMaxCount))
+      channels(available_channels(sources[0], primary_.featureChannelOffset,
+                                  primary_.featureChannelMaxCount),
+               available_channels(sources[1], secondary_.featureChannelOffset,
+                                  secondary_.featureChannelMaxCount))
           .written;
-  if (!writes_destination() || written < destinations.front().featureChannels()) clear(commandBuffer, destinations);
+  if (!writes_destination() || written < destinations.front().featureChannels())
+    clear(commandBuffer, destinations);
   encodeBatch(commandBuffer, sourceGradients, sourceImages, gradientStates, destinations);
   return destinations;
 }
 
-void CNNGradientKernel::encode(const CommandBuffer& commandBuffer, const Image& sourceGradient, const Image& sourceImage,
-                               const StatePtr& gradientState, const Image& destinationGradient) const {
+void CNNGradientKernel::encode(const CommandBuffer& commandBuffer, const Image& sourceGradient,
+                               const Image& sourceImage, const StatePtr& gradientState,
+                               const Image& destinationGradient) const {
   const StateBatch states = StateBatch::repeated(gradientState, 1);
-  run(commandBuffer, Operand(sourceGradient), Operand(sourceImage), &states, Operand(destinationGradient));
+  run(commandBuffer, Operand(sourceGradient), Operand(sourceImage), &states,
+      Operand(destinationGradient));
 }
-void CNNGradientKernel::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
-                                    const ImageBatch& sourceImages, const StateBatch& gradientStates,
+void CNNGradientKernel::encodeBatch(const CommandBuffer& commandBuffer,
+                                    const ImageBatch& sourceGradients,
+                                    const ImageBatch& sourceImages,
+                                    const StateBatch& gradientStates,
                                     const ImageBatch& destinationGradients) const {
-  run(commandBuffer, Operand(sourceGradients), Operand(sourceImages), &gradientStates, Operand(destinationGradients));
+  run(commandBuffer, Operand(sourceGradients), Operand(sourceImages), &gradientStates,
+      Operand(destinationGradients));
 }
 
 }  // namespace cermet

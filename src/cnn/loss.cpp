@@ -12,15 +12,17 @@ using detail::Encode;
 using detail::LossParameters;
 using detail::Operand;
 
-// ---- descriptors and labels ----------------------------------------------------------------------
+// ---- descriptors and labels
+// ----------------------------------------------------------------------
 
-CNNLossDataDescriptor CNNLossDataDescriptor::cnnLossDataDescriptor(std::span<const float> data, DataLayout layout,
+CNNLossDataDescriptor CNNLossDataDescriptor::cnnLossDataDescriptor(std::span<const float> data,
+                                                                   DataLayout layout,
                                                                    const Size& size) {
   const std::size_t dense = size.width * size.height * size.depth;
   if (dense == 0 || data.size() < dense) {
     fail({"CNNLossDataDescriptor", "", "data", std::to_string(data.size()) + " floats",
-          std::to_string(size.width) + "x" + std::to_string(size.height) + "x" + std::to_string(size.depth) +
-              " values with no extent 0",
+          std::to_string(size.width) + "x" + std::to_string(size.height) + "x" +
+              std::to_string(size.depth) + " values with no extent 0",
           ""});
   }
   CNNLossDataDescriptor descriptor;
@@ -39,7 +41,8 @@ Image CNNLossDataDescriptor::make_image(const Device& device) const {
     return hwc ? y * bytes_per_row_ + (x * size_.depth + c) * sizeof(float)
                : c * bytes_per_image_ + y * bytes_per_row_ + x * sizeof(float);
   };
-  if (bytes_at(size_.height - 1, size_.width - 1, size_.depth - 1) + sizeof(float) > data_.size() * sizeof(float)) {
+  if (bytes_at(size_.height - 1, size_.width - 1, size_.depth - 1) + sizeof(float) >
+      data_.size() * sizeof(float)) {
     fail({"CNNLossDataDescriptor", "", "bytesPerRow and bytesPerImage",
           std::to_string(bytes_per_row_) + " and " + std::to_string(bytes_per_image_),
           "strides inside " + std::to_string(data_.size() * sizeof(float)) + " bytes of data", ""});
@@ -50,13 +53,15 @@ Image CNNLossDataDescriptor::make_image(const Device& device) const {
     for (std::size_t x = 0; x < size_.width; ++x) {
       for (std::size_t c = 0; c < size_.depth; ++c) {
         float value = 0;
-        std::memcpy(&value, reinterpret_cast<const std::byte*>(data_.data()) + bytes_at(y, x, c), sizeof value);
+        std::memcpy(&value, reinterpret_cast<const std::byte*>(data_.data()) + bytes_at(y, x, c),
+                    sizeof value);
         values.push_back(value);
       }
     }
   }
-  const Image image(device, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, size_.width,
-                                                             size_.height, size_.depth));
+  const Image image(
+      device, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, size_.width,
+                                               size_.height, size_.depth));
   image.write_floats(values);
   return image;
 }
@@ -66,24 +71,31 @@ CNNLossLabels::CNNLossLabels(const Device& device, const CNNLossDataDescriptor& 
 CNNLossLabels::CNNLossLabels(const Device& device, const Size& lossImageSize,
                              const CNNLossDataDescriptor& labelsDescriptor,
                              const CNNLossDataDescriptor* weightsDescriptor)
-    : CNNLossLabels(device, lossImageSize, labelsDescriptor.make_image(device),
-                    weightsDescriptor != nullptr ? weightsDescriptor->make_image(device) : Image()) {}
-CNNLossLabels::CNNLossLabels(const Device& device, const Size& lossImageSize, Image labelsImage, Image weightsImage)
-    : State(device, StateResourceList()), labels_(std::move(labelsImage)), weights_(std::move(weightsImage)) {
+    : CNNLossLabels(
+          device, lossImageSize, labelsDescriptor.make_image(device),
+          weightsDescriptor != nullptr ? weightsDescriptor->make_image(device) : Image()) {}
+CNNLossLabels::CNNLossLabels(const Device& device, const Size& lossImageSize, Image labelsImage,
+                             Image weightsImage)
+    : State(device, StateResourceList()),
+      labels_(std::move(labelsImage)),
+      weights_(std::move(weightsImage)) {
   if (!labels_) fail({class_name(), "", "labelsImage", "nil", "an image", ""});
   const bool one = lossImageSize == Size{1, 1, 1};
-  const bool whole = lossImageSize.width == labels_.width() && lossImageSize.height == labels_.height();
+  const bool whole =
+      lossImageSize.width == labels_.width() && lossImageSize.height == labels_.height();
   if (!one && !whole) {
     fail({class_name(), "", "lossImageSize",
           std::to_string(lossImageSize.width) + "x" + std::to_string(lossImageSize.height) + "x" +
               std::to_string(lossImageSize.depth),
           "1x1x1 or the size of the source", "Use 1x1x1 unless the reduction is None."});
   }
-  loss_ = Image(device, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, lossImageSize.width,
-                                                         lossImageSize.height, lossImageSize.depth));
+  loss_ = Image(device, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32,
+                                                         lossImageSize.width, lossImageSize.height,
+                                                         lossImageSize.depth));
 }
 
-CNNLossDescriptor CNNLossDescriptor::cnnLossDescriptor(CNNLossType lossType, CNNReductionType reductionType) {
+CNNLossDescriptor CNNLossDescriptor::cnnLossDescriptor(CNNLossType lossType,
+                                                       CNNReductionType reductionType) {
   CNNLossDescriptor descriptor;
   descriptor.type_ = lossType;
   descriptor.reduction_ = reductionType;
@@ -91,25 +103,30 @@ CNNLossDescriptor CNNLossDescriptor::cnnLossDescriptor(CNNLossType lossType, CNN
   return descriptor;
 }
 
-// ---- shared --------------------------------------------------------------------------------------
+// ---- shared
+// --------------------------------------------------------------------------------------
 
 namespace detail {
 
-LossParameters::LossParameters(const CNNLossDescriptor& what, std::string_view kernel) : descriptor(what) {
+LossParameters::LossParameters(const CNNLossDescriptor& what, std::string_view kernel)
+    : descriptor(what) {
   const auto refuse = [&](std::string_view argument, std::string got, std::string needed) {
     fail({kernel, "", argument, std::move(got), std::move(needed), "Correct the loss descriptor."});
   };
   if (what.lossType() >= CNNLossType::Count) {
-    refuse("lossType", std::to_string(static_cast<unsigned>(what.lossType())), "a type from 0 to 9");
+    refuse("lossType", std::to_string(static_cast<unsigned>(what.lossType())),
+           "a type from 0 to 9");
   }
   const auto reduction = what.reductionType();
   if (reduction < CNNReductionType::None || reduction >= CNNReductionType::Count) {
-    refuse("reductionType", std::to_string(static_cast<int>(reduction)), "None, Sum, Mean or SumByNonZeroWeights");
+    refuse("reductionType", std::to_string(static_cast<int>(reduction)),
+           "None, Sum, Mean or SumByNonZeroWeights");
   }
   if (what.lossType() == CNNLossType::CosineDistance && reduction != CNNReductionType::Sum) {
     refuse("reductionType", std::to_string(static_cast<int>(reduction)), "Sum for CosineDistance");
   }
-  if (what.lossType() == CNNLossType::SoftMaxCrossEntropy && what.labelSmoothing() > 0 && what.numberOfClasses() == 0) {
+  if (what.lossType() == CNNLossType::SoftMaxCrossEntropy && what.labelSmoothing() > 0 &&
+      what.numberOfClasses() == 0) {
     refuse("numberOfClasses", "0", "the number of classes when labels are smoothed");
   }
   if (what.lossType() == CNNLossType::Huber && !(what.delta() >= 0)) {
@@ -122,7 +139,8 @@ Loss LossParameters::op() const {
           static_cast<std::int32_t>(descriptor.numberOfClasses())};
 }
 Loss::Scalars LossParameters::scalars() const {
-  return {descriptor.weight(), descriptor.labelSmoothing(), descriptor.epsilon(), descriptor.delta()};
+  return {descriptor.weight(), descriptor.labelSmoothing(), descriptor.epsilon(),
+          descriptor.delta()};
 }
 
 }  // namespace detail
@@ -133,11 +151,14 @@ namespace {
 class LossState final : public NNGradientState {
  public:
   explicit LossState(const detail::StateOrigin& origin) : NNGradientState(origin) {}
-  [[nodiscard]] std::string_view class_name() const override { return "NNForwardLoss gradient state"; }
+  [[nodiscard]] std::string_view class_name() const override {
+    return "NNForwardLoss gradient state";
+  }
   Loss::Scalars scalars;
 };
 
-void check_labels(const Kernel& kernel, const char* argument, const Image& image, const Image& source) {
+void check_labels(const Kernel& kernel, const char* argument, const Image& image,
+                  const Image& source) {
   if (image.width() == source.width() && image.height() == source.height() &&
       image.featureChannels() >= source.featureChannels()) {
     return;
@@ -165,37 +186,45 @@ struct LabelImages {
       if (one->weightsImage()) weights.push_back(one->weightsImage());
     }
     if (!weights.empty() && weights.size() != labels.size()) {
-      fail({"CNNLoss", "", "labels", "a batch where only some have weights", "weights for all or for none", ""});
+      fail({"CNNLoss", "", "labels", "a batch where only some have weights",
+            "weights for all or for none", ""});
     }
   }
 };
 
 }  // namespace
 
-// ---- value and gradient in one -------------------------------------------------------------------
+// ---- value and gradient in one
+// -------------------------------------------------------------------
 
 CNNLoss::CNNLoss(const Device& device, const CNNLossDescriptor& lossDescriptor)
     : KernelOf(device), p_(lossDescriptor, "CNNLoss") {}
 
 void CNNLoss::record(detail::UnaryEncoding&) const {
-  complain("labels", "absent", "a labels object for each image", "Use the encodes that take labels.");
+  complain("labels", "absent", "a labels object for each image",
+           "Use the encodes that take labels.");
 }
 
 void CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
-                          const CNNLossLabelsBatch& labels, const ImageBatch& destinationImages) const {
+                          const CNNLossLabelsBatch& labels,
+                          const ImageBatch& destinationImages) const {
   if (sourceImages.empty()) return;
   Encode call(*this, commandBuffer);
   check_geometry(*this, offset(), clipRect());
   if (labels.size() != sourceImages.size()) {
-    complain("labels", std::to_string(labels.size()), std::to_string(sourceImages.size()) + ", one for each image");
+    complain("labels", std::to_string(labels.size()),
+             std::to_string(sourceImages.size()) + ", one for each image");
   }
   const LabelImages images(labels);
-  const ImageBatch label_images(images.labels), weight_images(images.weights), loss_images(images.losses);
-  const Operand source(sourceImages), destination(destinationImages), label(label_images), weight(weight_images),
-      loss(loss_images);
+  const ImageBatch label_images(images.labels), weight_images(images.weights),
+      loss_images(images.losses);
+  const Operand source(sourceImages), destination(destinationImages), label(label_images),
+      weight(weight_images), loss(loss_images);
   call.check_counts("destinationImages", destination, "sourceImages", sourceImages.size());
-  for (const auto& [name, operand] : {std::pair{"sourceImages", source}, {"destinationImages", destination},
-                                      {"labels", label}, {"the loss images of the labels", loss}}) {
+  for (const auto& [name, operand] : {std::pair{"sourceImages", source},
+                                      {"destinationImages", destination},
+                                      {"labels", label},
+                                      {"the loss images of the labels", loss}}) {
     call.check_operand(name, operand);
   }
   const Image from = sourceImages.front();
@@ -205,8 +234,10 @@ void CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& 
     check_labels(*this, "weights", images.weights.front(), from);
   }
   const Image one_loss = images.losses.front();
-  const bool loss_is_one = one_loss.width() == 1 && one_loss.height() == 1 && one_loss.featureChannels() == 1;
-  const bool loss_is_whole = one_loss.width() == from.width() && one_loss.height() == from.height() &&
+  const bool loss_is_one =
+      one_loss.width() == 1 && one_loss.height() == 1 && one_loss.featureChannels() == 1;
+  const bool loss_is_whole = one_loss.width() == from.width() &&
+                             one_loss.height() == from.height() &&
                              one_loss.featureChannels() == from.featureChannels();
   if (p_.reduced() ? !loss_is_one : !loss_is_whole) {
     complain("lossImageSize", detail::describe(one_loss),
@@ -214,20 +245,22 @@ void CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& 
              "Make the labels with that loss image size.");
   }
   if (destinationImages.front().featureChannels() < from.featureChannels()) {
-    complain("destinationImages", detail::describe(destination), "images as large as the source images");
+    complain("destinationImages", detail::describe(destination),
+             "images as large as the source images");
   }
 
   const TensorView predictions = call.source(source), truth = call.source(label);
   const TensorView weights = images.weights.empty() ? TensorView{} : call.source(weight);
   const TensorView values = call.destination(loss), gradients = call.destination(destination);
-  detail::encode(call.recording(), memo_, p_.op(), {predictions, truth, weights, values}, p_.scalars());
+  detail::encode(call.recording(), memo_, p_.op(), {predictions, truth, weights, values},
+                 p_.scalars());
   LossGradient gradient;
   gradient.forward = p_.op();
   gradient.ignoreReduction = p_.switches.cnn_loss_gradient_applies_reduction ? 0 : 1;
   gradient.exactSoftMax = p_.switches.softmax_cross_entropy_exact_gradient ? 1 : 0;
   gradient.publishedKullbackLeibler = p_.switches.kl_gradient_published ? 1 : 0;
-  detail::encode(call.recording(), gradient_memo_, gradient, {TensorView{}, predictions, truth, weights, gradients},
-                 p_.scalars());
+  detail::encode(call.recording(), gradient_memo_, gradient,
+                 {TensorView{}, predictions, truth, weights, gradients}, p_.scalars());
   call.scatter(loss, values, 0, 0, 0);
   call.scatter(destination, gradients, 0, 0, 0);
   call.consume(source);
@@ -235,7 +268,8 @@ void CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& 
 }
 
 void CNNLoss::encode(const CommandBuffer& commandBuffer, const Image& sourceImage,
-                     const std::shared_ptr<CNNLossLabels>& labels, const Image& destinationImage) const {
+                     const std::shared_ptr<CNNLossLabels>& labels,
+                     const Image& destinationImage) const {
   encodeBatch(commandBuffer, ImageBatch{sourceImage}, {labels}, ImageBatch{destinationImage});
 }
 ImageBatch CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
@@ -243,8 +277,8 @@ ImageBatch CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageB
   if (sourceImages.empty()) return {};
   const Image first = sourceImages.front();
   ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  const ImageBatch destinations =
-      destinationImageAllocator()->imageBatch(commandBuffer, descriptor, *this, sourceImages.size());
+  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
+      commandBuffer, descriptor, *this, sourceImages.size());
   encodeBatch(commandBuffer, sourceImages, labels, destinations);
   return destinations;
 }
@@ -253,7 +287,8 @@ Image CNNLoss::encode(const CommandBuffer& commandBuffer, const Image& sourceIma
   return encodeBatch(commandBuffer, ImageBatch{sourceImage}, CNNLossLabelsBatch{labels}).front();
 }
 
-// ---- forward -------------------------------------------------------------------------------------
+// ---- forward
+// -------------------------------------------------------------------------------------
 
 NNForwardLoss::NNForwardLoss(const Device& device, const CNNLossDescriptor& lossDescriptor)
     : KernelOf(device), p_(lossDescriptor, "NNForwardLoss") {}
@@ -265,19 +300,22 @@ void NNForwardLoss::adjust(ImageDescriptor& descriptor, std::span<const Image>) 
   if (p_.reduced()) descriptor.width = descriptor.height = descriptor.featureChannels = 1;
   setOffset({});
 }
-StatePtr NNForwardLoss::make_state(const detail::StateOrigin& origin, const Image&, const Image&) const {
+StatePtr NNForwardLoss::make_state(const detail::StateOrigin& origin, const Image&,
+                                   const Image&) const {
   auto state = std::make_shared<LossState>(origin);
   state->scalars = p_.scalars();
   return state;
 }
 
 void NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
-                                const ImageBatch& labels, const ImageBatch& weights, const StateBatch& destinationStates,
+                                const ImageBatch& labels, const ImageBatch& weights,
+                                const StateBatch& destinationStates,
                                 const ImageBatch& destinationImages) const {
   if (sourceImages.empty()) return;
   Encode call(*this, commandBuffer);
   check_geometry(*this, offset(), clipRect());
-  const Operand source(sourceImages), label(labels), weight(weights), destination(destinationImages);
+  const Operand source(sourceImages), label(labels), weight(weights),
+      destination(destinationImages);
   call.check_counts("labels", label, "sourceImages", sourceImages.size());
   call.check_counts("destinationImages", destination, "sourceImages", sourceImages.size());
   call.check_operand("sourceImages", source);
@@ -290,7 +328,8 @@ void NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageB
     call.check_operand("weights", weight);
     check_labels(*this, "weights", weights.front(), from);
   }
-  if (!destinationStates.empty()) call.check_states("destinationStates", destinationStates, sourceImages.size());
+  if (!destinationStates.empty())
+    call.check_states("destinationStates", destinationStates, sourceImages.size());
   const bool fits = p_.reduced() ? to.width() == 1 && to.height() == 1 && to.featureChannels() == 1
                                  : to.width() == from.width() && to.height() == from.height() &&
                                        to.featureChannels() == from.featureChannels();
@@ -306,7 +345,8 @@ void NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageB
   }
   const TensorView losses = call.destination(destination);
   detail::encode(call.recording(), memo_, p_.op(),
-                 {call.source(source), call.source(label), weights.empty() ? TensorView{} : call.source(weight), losses},
+                 {call.source(source), call.source(label),
+                  weights.empty() ? TensorView{} : call.source(weight), losses},
                  p_.scalars());
   call.scatter(destination, losses, 0, 0, 0);
   call.consume(source);
@@ -314,26 +354,29 @@ void NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageB
   if (!weights.empty()) call.consume(weight);
 }
 
-ImageBatch NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
-                                      const ImageBatch& labels, const ImageBatch& weights,
-                                      StateBatch* destinationStates, bool destinationStateIsTemporary) {
+ImageBatch NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer,
+                                      const ImageBatch& sourceImages, const ImageBatch& labels,
+                                      const ImageBatch& weights, StateBatch* destinationStates,
+                                      bool destinationStateIsTemporary) {
   if (destinationStates != nullptr) *destinationStates = {};
   if (sourceImages.empty()) return {};
   const Image first = sourceImages.front();
   ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  const ImageBatch destinations =
-      destinationImageAllocator()->imageBatch(commandBuffer, descriptor, *this, sourceImages.size());
+  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
+      commandBuffer, descriptor, *this, sourceImages.size());
   StateBatch states;
   if (destinationStates != nullptr) {
-    states = destinationStateIsTemporary ? temporaryResultStateBatch(commandBuffer, sourceImages, {}, destinations)
-                                         : resultStateBatch(sourceImages, {}, destinations);
+    states = destinationStateIsTemporary
+                 ? temporaryResultStateBatch(commandBuffer, sourceImages, {}, destinations)
+                 : resultStateBatch(sourceImages, {}, destinations);
   }
   encodeBatch(commandBuffer, sourceImages, labels, weights, states, destinations);
   if (destinationStates != nullptr) *destinationStates = std::move(states);
   return destinations;
 }
 
-// ---- gradient ------------------------------------------------------------------------------------
+// ---- gradient
+// ------------------------------------------------------------------------------------
 
 NNLossGradient::NNLossGradient(const Device& device, const CNNLossDescriptor& lossDescriptor)
     : KernelOf(device), p_(lossDescriptor, "NNLossGradient") {}
@@ -342,9 +385,11 @@ void NNLossGradient::record(detail::BinaryEncoding&) const {
   complain("labels", "absent", "a batch of label images", "Use the encodes that take labels.");
 }
 
-void NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
-                                 const ImageBatch& sourceImages, const ImageBatch& labels, const ImageBatch& weights,
-                                 const StateBatch& sourceStates, const ImageBatch& destinationGradients) const {
+void NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer,
+                                 const ImageBatch& sourceGradients, const ImageBatch& sourceImages,
+                                 const ImageBatch& labels, const ImageBatch& weights,
+                                 const StateBatch& sourceStates,
+                                 const ImageBatch& destinationGradients) const {
   if (sourceImages.empty()) return;
   Encode call(*this, commandBuffer);
   check_geometry(*this, primaryOffset(), clipRect());
@@ -354,11 +399,14 @@ void NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer, const Image
   call.check_counts("sourceGradients", gradient, "sourceImages", sourceImages.size());
   call.check_counts("labels", label, "sourceImages", sourceImages.size());
   call.check_counts("destinationGradients", destination, "sourceImages", sourceImages.size());
-  for (const auto& [name, operand] : {std::pair{"sourceGradients", gradient}, {"sourceImages", source},
-                                      {"labels", label}, {"destinationGradients", destination}}) {
+  for (const auto& [name, operand] : {std::pair{"sourceGradients", gradient},
+                                      {"sourceImages", source},
+                                      {"labels", label},
+                                      {"destinationGradients", destination}}) {
     call.check_operand(name, operand);
   }
-  const Image from = sourceImages.front(), g = sourceGradients.front(), to = destinationGradients.front();
+  const Image from = sourceImages.front(), g = sourceGradients.front(),
+              to = destinationGradients.front();
   check_labels(*this, "labels", labels.front(), from);
   if (!weights.empty()) {
     call.check_counts("weights", weight, "sourceImages", sourceImages.size());
@@ -371,12 +419,15 @@ void NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer, const Image
                      g.featureChannels() == from.featureChannels();
   if (p_.reduced() ? !one : !whole) {
     complain("sourceGradients", detail::describe(g),
-             p_.reduced() ? "1x1x1, the size of a reduced loss" : "the size of the source images for reduction None");
+             p_.reduced() ? "1x1x1, the size of a reduced loss"
+                          : "the size of the source images for reduction None");
   }
   const Image like = by_labels_ ? labels.front() : from;
-  if (to.width() != like.width() || to.height() != like.height() || to.featureChannels() != like.featureChannels()) {
+  if (to.width() != like.width() || to.height() != like.height() ||
+      to.featureChannels() != like.featureChannels()) {
     complain("destinationGradients", detail::describe(to),
-             detail::describe(like) + std::string(by_labels_ ? ", the size of the labels" : ", the size of the source images"));
+             detail::describe(like) + std::string(by_labels_ ? ", the size of the labels"
+                                                             : ", the size of the source images"));
   }
   Loss::Scalars scalars = p_.scalars();
   if (!sourceStates.empty()) {
@@ -407,11 +458,13 @@ void NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer, const Image
   if (!sourceStates.empty()) call.consume(sourceStates);
 }
 
-ImageBatch NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
+ImageBatch NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer,
+                                       const ImageBatch& sourceGradients,
                                        const ImageBatch& sourceImages, const ImageBatch& labels,
                                        const ImageBatch& weights, const StateBatch& sourceStates) {
   if (sourceImages.empty()) return {};
-  if (labels.empty() || sourceGradients.empty()) complain("labels and sourceGradients", "empty", "one for each image");
+  if (labels.empty() || sourceGradients.empty())
+    complain("labels and sourceGradients", "empty", "one for each image");
   const Image like = by_labels_ ? labels.front() : sourceImages.front();
   const Image sources[] = {sourceGradients.front(), like};
   ImageDescriptor descriptor = destinationImageDescriptor(sources, {});
@@ -420,9 +473,10 @@ ImageBatch NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer, const
   descriptor.featureChannels = like.featureChannels();
   setPrimaryOffset({});
   setSecondaryOffset({});
-  const ImageBatch destinations =
-      destinationImageAllocator()->imageBatch(commandBuffer, descriptor, *this, sourceImages.size());
-  encodeBatch(commandBuffer, sourceGradients, sourceImages, labels, weights, sourceStates, destinations);
+  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
+      commandBuffer, descriptor, *this, sourceImages.size());
+  encodeBatch(commandBuffer, sourceGradients, sourceImages, labels, weights, sourceStates,
+              destinations);
   return destinations;
 }
 

@@ -14,48 +14,64 @@ struct Defaults {
 
 Defaults defaults_of(CNNNeuronType type) {
   switch (type) {
-    case CNNNeuronType::HardSigmoid: return {0.2F, 0.5F, 0};
-    case CNNNeuronType::Linear: return {1, 0, 0};
+    case CNNNeuronType::HardSigmoid:
+      return {0.2F, 0.5F, 0};
+    case CNNNeuronType::Linear:
+      return {1, 0, 0};
     case CNNNeuronType::TanH:
-    case CNNNeuronType::SoftPlus: return {1, 1, 0};
-    case CNNNeuronType::ELU: return {1, 0, 0};
-    case CNNNeuronType::ReLUN: return {1, 6, 0};
-    case CNNNeuronType::Power: return {1, 0, 1};
+    case CNNNeuronType::SoftPlus:
+      return {1, 1, 0};
+    case CNNNeuronType::ELU:
+      return {1, 0, 0};
+    case CNNNeuronType::ReLUN:
+      return {1, 6, 0};
+    case CNNNeuronType::Power:
+      return {1, 0, 1};
     case CNNNeuronType::Exponential:
-    case CNNNeuronType::Logarithm: return {1, 0, -1};
-    default: return {0, 0, 0};
+    case CNNNeuronType::Logarithm:
+      return {1, 0, -1};
+    default:
+      return {0, 0, 0};
   }
 }
 
-Buffer slope_buffer(const Device& device, const NNNeuronDescriptor& descriptor, std::string_view kernel) {
+Buffer slope_buffer(const Device& device, const NNNeuronDescriptor& descriptor,
+                    std::string_view kernel) {
   if (descriptor.neuronType() != CNNNeuronType::PReLU) return {};
   if (descriptor.data().empty()) {
-    fail({kernel, "", "neuronDescriptor", "PReLU without data", "one slope for each feature channel",
+    fail({kernel, "", "neuronDescriptor", "PReLU without data",
+          "one slope for each feature channel",
           "Use NNNeuronDescriptor::cnnNeuronPReLUDescriptor."});
   }
   return device.makeBuffer(descriptor.data().data(), descriptor.data().size() * sizeof(float));
 }
 
 using Type = CNNNeuronType;
-NNNeuronDescriptor of(Type type, std::optional<float> a = {}, std::optional<float> b = {}, std::optional<float> c = {}) {
+NNNeuronDescriptor of(Type type, std::optional<float> a = {}, std::optional<float> b = {},
+                      std::optional<float> c = {}) {
   return NNNeuronDescriptor::cnnNeuronDescriptor(type, a, b, c);
 }
 
 }  // namespace
 
-NNNeuronDescriptor NNNeuronDescriptor::cnnNeuronDescriptor(CNNNeuronType neuronType, std::optional<float> a,
-                                                           std::optional<float> b, std::optional<float> c) {
+NNNeuronDescriptor NNNeuronDescriptor::cnnNeuronDescriptor(CNNNeuronType neuronType,
+                                                           std::optional<float> a,
+                                                           std::optional<float> b,
+                                                           std::optional<float> c) {
   if (neuronType < CNNNeuronType::None || neuronType >= CNNNeuronType::Count) {
-    fail({"NNNeuronDescriptor", "", "neuronType", std::to_string(static_cast<int>(neuronType)), "a type from 0 to 15", ""});
+    fail({"NNNeuronDescriptor", "", "neuronType", std::to_string(static_cast<int>(neuronType)),
+          "a type from 0 to 15", ""});
   }
   const Defaults defaults = defaults_of(neuronType);
   NNNeuronDescriptor descriptor;
-  descriptor.activation_ = {neuronType, a.value_or(defaults.a), b.value_or(defaults.b), c.value_or(defaults.c)};
+  descriptor.activation_ = {neuronType, a.value_or(defaults.a), b.value_or(defaults.b),
+                            c.value_or(defaults.c)};
   return descriptor;
 }
 
 NNNeuronDescriptor NNNeuronDescriptor::cnnNeuronPReLUDescriptor(std::span<const float> data, bool) {
-  if (data.empty()) fail({"NNNeuronDescriptor", "", "data", "empty", "one slope for each feature channel", ""});
+  if (data.empty())
+    fail({"NNNeuronDescriptor", "", "data", "empty", "one slope for each feature channel", ""});
   NNNeuronDescriptor descriptor;
   descriptor.activation_.type = CNNNeuronType::PReLU;
   descriptor.data_.assign(data.begin(), data.end());
@@ -63,42 +79,51 @@ NNNeuronDescriptor NNNeuronDescriptor::cnnNeuronPReLUDescriptor(std::span<const 
 }
 
 CNNNeuron::CNNNeuron(const Device& device, const NNNeuronDescriptor& neuronDescriptor)
-    : KernelOf(device), descriptor_(neuronDescriptor), slopes_(slope_buffer(device, neuronDescriptor, "CNNNeuron")) {
+    : KernelOf(device),
+      descriptor_(neuronDescriptor),
+      slopes_(slope_buffer(device, neuronDescriptor, "CNNNeuron")) {
   op_.activation = descriptor_.activation();
 }
 
 void CNNNeuron::check(const Image& source, const Image&, std::size_t) const {
-  const std::size_t channels =
-      std::min(sourceFeatureChannelMaxCount(), source.featureChannels() - sourceFeatureChannelOffset());
+  const std::size_t channels = std::min(sourceFeatureChannelMaxCount(),
+                                        source.featureChannels() - sourceFeatureChannelOffset());
   if (slopes_ && data().size() < channels) {
-    complain("data", std::to_string(data().size()) + " slopes", std::to_string(channels) + ", one for each feature channel");
+    complain("data", std::to_string(data().size()) + " slopes",
+             std::to_string(channels) + ", one for each feature channel");
   }
 }
 
 void CNNNeuron::record(detail::UnaryEncoding& e) const {
   const auto source = e.aligned(*this);
-  detail::encode(e.recording, memo_, op_,
-                 {source.view(), detail::view_of(e.recording, slopes_, flat_desc(e.destination.desc.c)), e.destination});
+  detail::encode(
+      e.recording, memo_, op_,
+      {source.view(), detail::view_of(e.recording, slopes_, flat_desc(e.destination.desc.c)),
+       e.destination});
 }
 
-StatePtr CNNNeuron::make_state(const detail::StateOrigin& origin, const Image&, const Image&) const {
+StatePtr CNNNeuron::make_state(const detail::StateOrigin& origin, const Image&,
+                               const Image&) const {
   return std::make_shared<detail::GeometryState>(origin);
 }
 
-CNNNeuronGradient::CNNNeuronGradient(const Device& device, const NNNeuronDescriptor& neuronDescriptor)
+CNNNeuronGradient::CNNNeuronGradient(const Device& device,
+                                     const NNNeuronDescriptor& neuronDescriptor)
     : KernelOf(device),
       descriptor_(neuronDescriptor),
       slopes_(slope_buffer(device, neuronDescriptor, "CNNNeuronGradient")) {
   op_.forward.activation = descriptor_.activation();
 }
 
-void CNNNeuronGradient::check(const Image& gradient, const Image& source, const Image& destination, const State* state,
-                              std::size_t count) const {
+void CNNNeuronGradient::check(const Image& gradient, const Image& source, const Image& destination,
+                              const State* state, std::size_t count) const {
   CNNGradientKernel::check(gradient, source, destination, state, count);
-  const std::size_t channels = std::min(secondarySourceFeatureChannelMaxCount(),
-                                        source.featureChannels() - secondarySourceFeatureChannelOffset());
+  const std::size_t channels =
+      std::min(secondarySourceFeatureChannelMaxCount(),
+               source.featureChannels() - secondarySourceFeatureChannelOffset());
   if (slopes_ && data().size() < channels) {
-    complain("data", std::to_string(data().size()) + " slopes", std::to_string(channels) + ", one for each feature channel");
+    complain("data", std::to_string(data().size()) + " slopes",
+             std::to_string(channels) + ", one for each feature channel");
   }
 }
 
@@ -112,25 +137,31 @@ class IncomingGradient {
   IncomingGradient(const CNNNeuronGradient& kernel, const detail::BinaryEncoding& e) {
     TensorView region = e.primary;
     Offset offset = kernel.primaryOffset();
-    const auto* state = e.states != nullptr ? dynamic_cast<const NNGradientState*>((*e.states)[0].get()) : nullptr;
+    const auto* state =
+        e.states != nullptr ? dynamic_cast<const NNGradientState*>((*e.states)[0].get()) : nullptr;
     if (state != nullptr) {
       const ForwardRecord& f = state->forward();
-      const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x), y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
-      const auto w = static_cast<std::int32_t>(f.destinationWidth), h = static_cast<std::int32_t>(f.destinationHeight);
+      const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x),
+                 y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
+      const auto w = static_cast<std::int32_t>(f.destinationWidth),
+                 h = static_cast<std::int32_t>(f.destinationHeight);
       const auto cut = [](std::size_t size, std::ptrdiff_t left) {
         return static_cast<std::int32_t>(std::min(size, static_cast<std::size_t>(left)));
       };
       offset = {offset.x - x, offset.y - y, offset.z};
       if (region.desc.w == w && region.desc.h == h) {
-        region = detail::window(region, x, y, cut(f.clipRect.size.width, w - x), cut(f.clipRect.size.height, h - y));
+        region = detail::window(region, x, y, cut(f.clipRect.size.width, w - x),
+                                cut(f.clipRect.size.height, h - y));
       }
     }
     const Offset source = kernel.secondaryOffset();
-    const std::ptrdiff_t left = source.x - offset.x, top = source.y - offset.y;  // what region pixel (0, 0) read
+    const std::ptrdiff_t left = source.x - offset.x,
+                         top = source.y - offset.y;  // what region pixel (0, 0) read
     const bool inside = left >= 0 && top >= 0 && left + region.desc.w <= e.secondary.desc.w &&
                         top + region.desc.h <= e.secondary.desc.h;
     if (state == nullptr || inside || kernel.secondaryEdgeMode() != ImageEdgeMode::Clamp) {
-      aligned_ = std::make_unique<detail::AlignedSource>(e.recording, region, offset, e.width, e.height, ImageEdgeMode::Zero);
+      aligned_ = std::make_unique<detail::AlignedSource>(e.recording, region, offset, e.width,
+                                                         e.height, ImageEdgeMode::Zero);
       return;
     }
     folded_ = std::make_unique<detail::ScratchTensor>(e.recording, e.destination.desc);
@@ -143,7 +174,9 @@ class IncomingGradient {
     detail::StepMemo memo;
     detail::encode(e.recording, memo, fold, {region, e.secondary, folded_->view});
   }
-  [[nodiscard]] const TensorView& view() const { return folded_ ? folded_->view : aligned_->view(); }
+  [[nodiscard]] const TensorView& view() const {
+    return folded_ ? folded_->view : aligned_->view();
+  }
 
  private:
   std::unique_ptr<detail::AlignedSource> aligned_;
@@ -154,26 +187,34 @@ class IncomingGradient {
 
 void CNNNeuronGradient::record(detail::BinaryEncoding& e) const {
   const IncomingGradient gradient(*this, e);
-  const detail::AlignedSource source(e.recording, e.secondary, secondaryOffset(), e.width, e.height, secondaryEdgeMode());
-  detail::encode(e.recording, memo_, op_,
-                 {gradient.view(), source.view(),
-                  detail::view_of(e.recording, slopes_, flat_desc(e.destination.desc.c)), e.destination});
+  const detail::AlignedSource source(e.recording, e.secondary, secondaryOffset(), e.width, e.height,
+                                     secondaryEdgeMode());
+  detail::encode(
+      e.recording, memo_, op_,
+      {gradient.view(), source.view(),
+       detail::view_of(e.recording, slopes_, flat_desc(e.destination.desc.c)), e.destination});
 }
 
-CNNNeuronLinear::CNNNeuronLinear(const Device& device, float a, float b) : CNNNeuron(device, of(Type::Linear, a, b)) {}
-CNNNeuronReLU::CNNNeuronReLU(const Device& device, float a) : CNNNeuron(device, of(Type::ReLU, a)) {}
+CNNNeuronLinear::CNNNeuronLinear(const Device& device, float a, float b)
+    : CNNNeuron(device, of(Type::Linear, a, b)) {}
+CNNNeuronReLU::CNNNeuronReLU(const Device& device, float a)
+    : CNNNeuron(device, of(Type::ReLU, a)) {}
 CNNNeuronPReLU::CNNNeuronPReLU(const Device& device, const float* a, std::size_t count)
     : CNNNeuron(device, NNNeuronDescriptor::cnnNeuronPReLUDescriptor({a, count})) {}
 CNNNeuronSigmoid::CNNNeuronSigmoid(const Device& device) : CNNNeuron(device, of(Type::Sigmoid)) {}
 CNNNeuronHardSigmoid::CNNNeuronHardSigmoid(const Device& device, float a, float b)
     : CNNNeuron(device, of(Type::HardSigmoid, a, b)) {}
-CNNNeuronTanH::CNNNeuronTanH(const Device& device, float a, float b) : CNNNeuron(device, of(Type::TanH, a, b)) {}
-CNNNeuronAbsolute::CNNNeuronAbsolute(const Device& device) : CNNNeuron(device, of(Type::Absolute)) {}
+CNNNeuronTanH::CNNNeuronTanH(const Device& device, float a, float b)
+    : CNNNeuron(device, of(Type::TanH, a, b)) {}
+CNNNeuronAbsolute::CNNNeuronAbsolute(const Device& device)
+    : CNNNeuron(device, of(Type::Absolute)) {}
 CNNNeuronSoftPlus::CNNNeuronSoftPlus(const Device& device, float a, float b)
     : CNNNeuron(device, of(Type::SoftPlus, a, b)) {}
-CNNNeuronSoftSign::CNNNeuronSoftSign(const Device& device) : CNNNeuron(device, of(Type::SoftSign)) {}
+CNNNeuronSoftSign::CNNNeuronSoftSign(const Device& device)
+    : CNNNeuron(device, of(Type::SoftSign)) {}
 CNNNeuronELU::CNNNeuronELU(const Device& device, float a) : CNNNeuron(device, of(Type::ELU, a)) {}
-CNNNeuronReLUN::CNNNeuronReLUN(const Device& device, float a, float b) : CNNNeuron(device, of(Type::ReLUN, a, b)) {}
+CNNNeuronReLUN::CNNNeuronReLUN(const Device& device, float a, float b)
+    : CNNNeuron(device, of(Type::ReLUN, a, b)) {}
 CNNNeuronPower::CNNNeuronPower(const Device& device, float a, float b, float c)
     : CNNNeuron(device, of(Type::Power, a, b, c)) {}
 CNNNeuronExponential::CNNNeuronExponential(const Device& device, float a, float b, float c)

@@ -7,7 +7,8 @@
 
 namespace cermet {
 
-ImageDescriptor NNPadding::destinationImageDescriptor(std::span<const Image>, std::span<const StatePtr>, Kernel&,
+ImageDescriptor NNPadding::destinationImageDescriptor(std::span<const Image>,
+                                                      std::span<const StatePtr>, Kernel&,
                                                       const ImageDescriptor& suggestedDescriptor) {
   return suggestedDescriptor;
 }
@@ -33,8 +34,9 @@ std::string NNDefaultPadding::label() const {
   return std::string("NNDefaultPadding ") + sizes[(method_ & NNPaddingMethod::SizeMask) >> 4 & 3u];
 }
 
-ImageDescriptor NNDefaultPadding::destinationImageDescriptor(std::span<const Image>, std::span<const StatePtr>,
-                                                             Kernel& kernel, const ImageDescriptor& suggestedDescriptor) {
+ImageDescriptor NNDefaultPadding::destinationImageDescriptor(
+    std::span<const Image>, std::span<const StatePtr>, Kernel& kernel,
+    const ImageDescriptor& suggestedDescriptor) {
   if (auto* unary = dynamic_cast<CNNKernel*>(&kernel)) unary->setEdgeMode(ImageEdgeMode::Clamp);
   return suggestedDescriptor;
 }
@@ -60,25 +62,34 @@ std::ptrdiff_t style_of(NNPaddingMethod method) {
 
 }  // namespace
 
-std::ptrdiff_t padded_extent(NNPaddingMethod method, std::size_t source, std::size_t window, std::size_t stride,
-                             bool backwards) {
+std::ptrdiff_t padded_extent(NNPaddingMethod method, std::size_t source, std::size_t window,
+                             std::size_t stride, bool backwards) {
   const auto s = static_cast<std::ptrdiff_t>(source), k = static_cast<std::ptrdiff_t>(window),
              step = static_cast<std::ptrdiff_t>(stride);
   const std::ptrdiff_t style = style_of(method);
   return backwards ? (s - 1) * step + 1 + style * (k - 1) : (s + style * (k - 1) + step - 1) / step;
 }
 
-std::ptrdiff_t padded_offset(NNPaddingMethod method, bool horizontal, std::size_t source, std::size_t destination,
-                             std::size_t window, std::size_t stride, bool backwards) {
+std::ptrdiff_t padded_offset(NNPaddingMethod method, bool horizontal, std::size_t source,
+                             std::size_t destination, std::size_t window, std::size_t stride,
+                             bool backwards) {
   const auto s = static_cast<std::ptrdiff_t>(source), k = static_cast<std::ptrdiff_t>(window),
-             step = static_cast<std::ptrdiff_t>(stride), d = static_cast<std::ptrdiff_t>(destination);
-  const std::ptrdiff_t extra = backwards ? (d - 1 + k) - ((s - 1) * step + 1) : (d - 1) * step + k - s;
-  const auto towards_end = horizontal ? NNPaddingMethod::AddRemainderToTopRight : NNPaddingMethod::AddRemainderToBottomLeft;
+             step = static_cast<std::ptrdiff_t>(stride),
+             d = static_cast<std::ptrdiff_t>(destination);
+  const std::ptrdiff_t extra =
+      backwards ? (d - 1 + k) - ((s - 1) * step + 1) : (d - 1) * step + k - s;
+  const auto towards_end = horizontal ? NNPaddingMethod::AddRemainderToTopRight
+                                      : NNPaddingMethod::AddRemainderToBottomLeft;
   std::ptrdiff_t left = 0;
   switch (method & NNPaddingMethod::AlignMask) {
-    case 1: left = extra; break;
-    case 2: left = 0; break;
-    default: left = (extra + ((method & towards_end) != 0 ? 0 : 1)) / 2;  // C truncation, as published
+    case 1:
+      left = extra;
+      break;
+    case 2:
+      left = 0;
+      break;
+    default:
+      left = (extra + ((method & towards_end) != 0 ? 0 : 1)) / 2;  // C truncation, as published
   }
   return k / 2 - left;
 }

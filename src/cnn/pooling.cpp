@@ -14,8 +14,8 @@ void check_sizes(std::string_view name, std::size_t width, std::size_t height, s
                  std::size_t stride_y) {
   if (width != 0 && height != 0 && stride_x != 0 && stride_y != 0) return;
   fail({name, "", "the window",
-        std::to_string(width) + "x" + std::to_string(height) + " with strides " + std::to_string(stride_x) + ", " +
-            std::to_string(stride_y),
+        std::to_string(width) + "x" + std::to_string(height) + " with strides " +
+            std::to_string(stride_x) + ", " + std::to_string(stride_y),
         "sizes and strides of 1 or more", ""});
 }
 
@@ -24,8 +24,9 @@ class AverageState final : public NNGradientState {
  public:
   AverageState(const detail::StateOrigin& origin, std::size_t x, std::size_t y)
       : NNGradientState(origin), zero_pad_x_(x), zero_pad_y_(y) {}
-  ImageDescriptor destinationImageDescriptor(std::span<const Image> images, std::span<const StatePtr> states,
-                                             Kernel& kernel, const ImageDescriptor& suggested) override {
+  ImageDescriptor destinationImageDescriptor(std::span<const Image> images,
+                                             std::span<const StatePtr> states, Kernel& kernel,
+                                             const ImageDescriptor& suggested) override {
     if (auto* gradient = dynamic_cast<CNNPoolingAverageGradient*>(&kernel)) {
       gradient->setZeroPadSizeX(zero_pad_x_);
       gradient->setZeroPadSizeY(zero_pad_y_);
@@ -39,8 +40,9 @@ class AverageState final : public NNGradientState {
 
 }  // namespace
 
-CNNPooling::CNNPooling(const Device& device, std::string_view name, std::size_t kernelWidth, std::size_t kernelHeight,
-                       std::size_t strideInPixelsX, std::size_t strideInPixelsY)
+CNNPooling::CNNPooling(const Device& device, std::string_view name, std::size_t kernelWidth,
+                       std::size_t kernelHeight, std::size_t strideInPixelsX,
+                       std::size_t strideInPixelsY)
     : CNNKernel(device),
       kernel_width_(kernelWidth),
       kernel_height_(kernelHeight),
@@ -53,32 +55,45 @@ Window CNNPooling::window() const {
   const auto pad = [](std::size_t taps, std::ptrdiff_t offset) {
     return static_cast<std::int32_t>(static_cast<std::ptrdiff_t>(taps / 2) - offset);
   };
-  return {i32(kernel_width_), i32(kernel_height_), i32(stride_x_), i32(stride_y_), pad(kernel_width_, offset().x),
-          pad(kernel_height_, offset().y), 1, 1, edgeMode() == ImageEdgeMode::Clamp ? 1 : 0};
+  return {i32(kernel_width_),
+          i32(kernel_height_),
+          i32(stride_x_),
+          i32(stride_y_),
+          pad(kernel_width_, offset().x),
+          pad(kernel_height_, offset().y),
+          1,
+          1,
+          edgeMode() == ImageEdgeMode::Clamp ? 1 : 0};
 }
 
-StatePtr CNNPooling::make_state(const detail::StateOrigin& origin, const Image&, const Image&) const {
+StatePtr CNNPooling::make_state(const detail::StateOrigin& origin, const Image&,
+                                const Image&) const {
   return std::make_shared<detail::GeometryState>(origin);
 }
 
-CNNPoolingMax::CNNPoolingMax(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
-                             std::size_t strideInPixelsX, std::size_t strideInPixelsY)
-    : CNNPooling(device, PoolingMax::name, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {}
+CNNPoolingMax::CNNPoolingMax(const Device& device, std::size_t kernelWidth,
+                             std::size_t kernelHeight, std::size_t strideInPixelsX,
+                             std::size_t strideInPixelsY)
+    : CNNPooling(device, PoolingMax::name, kernelWidth, kernelHeight, strideInPixelsX,
+                 strideInPixelsY) {}
 
 void CNNPoolingMax::record(detail::UnaryEncoding& e) const {
   detail::encode(e.recording, memo_, PoolingMax{window()}, {e.source, e.destination});
 }
 
-CNNPoolingAverage::CNNPoolingAverage(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
-                                     std::size_t strideInPixelsX, std::size_t strideInPixelsY)
-    : CNNPooling(device, PoolingAverage::name, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {}
+CNNPoolingAverage::CNNPoolingAverage(const Device& device, std::size_t kernelWidth,
+                                     std::size_t kernelHeight, std::size_t strideInPixelsX,
+                                     std::size_t strideInPixelsY)
+    : CNNPooling(device, PoolingAverage::name, kernelWidth, kernelHeight, strideInPixelsX,
+                 strideInPixelsY) {}
 
 void CNNPoolingAverage::record(detail::UnaryEncoding& e) const {
   detail::encode(e.recording, memo_, PoolingAverage{window(), i32(zero_pad_x_), i32(zero_pad_y_)},
                  {e.source, e.destination});
 }
 
-StatePtr CNNPoolingAverage::make_state(const detail::StateOrigin& origin, const Image&, const Image&) const {
+StatePtr CNNPoolingAverage::make_state(const detail::StateOrigin& origin, const Image&,
+                                       const Image&) const {
   return std::make_shared<AverageState>(origin, zero_pad_x_, zero_pad_y_);
 }
 
@@ -91,9 +106,9 @@ void CNNPoolingAverage::adjust(ImageDescriptor&, std::span<const Image>) {
   zero_pad_y_ = static_cast<std::size_t>(std::max(now.padTop, 0));
 }
 
-CNNPoolingGradient::CNNPoolingGradient(const Device& device, std::string_view name, std::size_t kernelWidth,
-                                       std::size_t kernelHeight, std::size_t strideInPixelsX,
-                                       std::size_t strideInPixelsY)
+CNNPoolingGradient::CNNPoolingGradient(const Device& device, std::string_view name,
+                                       std::size_t kernelWidth, std::size_t kernelHeight,
+                                       std::size_t strideInPixelsX, std::size_t strideInPixelsY)
     : CNNGradientKernel(device) {
   check_sizes(name, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY);
   primary_.strideInPixelsX = secondary_.strideInPixelsX = strideInPixelsX;
@@ -110,9 +125,10 @@ void CNNPoolingGradient::apply(const ForwardRecord& forward) {
   const auto used = [](std::size_t origin, std::size_t size, std::size_t extent) {
     return origin >= extent ? std::size_t{0} : std::min(size, extent - origin);
   };
-  source_size_ = {used(forward.clipRect.origin.x, forward.clipRect.size.width, forward.destinationWidth),
-                  used(forward.clipRect.origin.y, forward.clipRect.size.height, forward.destinationHeight),
-                  all_channels};
+  source_size_ = {
+      used(forward.clipRect.origin.x, forward.clipRect.size.width, forward.destinationWidth),
+      used(forward.clipRect.origin.y, forward.clipRect.size.height, forward.destinationHeight),
+      all_channels};
   whole_image_ = true;
 }
 
@@ -132,8 +148,8 @@ Window CNNPoolingGradient::window() const {
 }
 
 CNNPoolingGradient::Origin2D CNNPoolingGradient::destination_origin() const {
-  // From a state the result has the source's size and coordinates; by hand the clip rectangle's origin
-  // stands for the first pixel that the first window reads.
+  // From a state the result has the source's size and coordinates; by hand the clip rectangle's
+  // origin stands for the first pixel that the first window reads.
   if (whole_image_) return {i32(clipRect().origin.x), i32(clipRect().origin.y)};
   const Window w = window();
   return {std::max(0, -w.padLeft), std::max(0, -w.padTop)};
@@ -142,10 +158,12 @@ CNNPoolingGradient::Origin2D CNNPoolingGradient::destination_origin() const {
 TensorView CNNPoolingGradient::used_gradient(const detail::BinaryEncoding& e) const {
   const auto part = [](std::ptrdiff_t origin, std::size_t size, std::int32_t extent) {
     if (origin >= extent) return std::int32_t{0};
-    return static_cast<std::int32_t>(std::min<std::size_t>(size, static_cast<std::size_t>(extent - origin)));
+    return static_cast<std::int32_t>(
+        std::min<std::size_t>(size, static_cast<std::size_t>(extent - origin)));
   };
   std::ptrdiff_t x = primary_.offset.x, y = primary_.offset.y;
-  const auto* state = e.states != nullptr ? dynamic_cast<const NNGradientState*>((*e.states)[0].get()) : nullptr;
+  const auto* state =
+      e.states != nullptr ? dynamic_cast<const NNGradientState*>((*e.states)[0].get()) : nullptr;
   if (state != nullptr && (e.primary.desc.w != i32(state->forward().destinationWidth) ||
                            e.primary.desc.h != i32(state->forward().destinationHeight))) {
     // The image is just the region that the forward encode wrote, and begins at its origin.
@@ -158,28 +176,33 @@ TensorView CNNPoolingGradient::used_gradient(const detail::BinaryEncoding& e) co
   return detail::window(e.primary, x, y, w, h);
 }
 
-void CNNPoolingGradient::check(const Image& gradient, const Image& source, const Image& destination, const State* state,
-                               std::size_t count) const {
+void CNNPoolingGradient::check(const Image& gradient, const Image& source, const Image& destination,
+                               const State* state, std::size_t count) const {
   CNNGradientKernel::check(gradient, source, destination, state, count);
   if (kernelOffsetX() != 0 || kernelOffsetY() != 0) {
-    complain("kernelOffset", std::to_string(kernelOffsetX()) + ", " + std::to_string(kernelOffsetY()), "0, 0",
+    complain("kernelOffset",
+             std::to_string(kernelOffsetX()) + ", " + std::to_string(kernelOffsetY()), "0, 0",
              "secondaryOffset places the windows of a pooling gradient.");
   }
   const auto* forward_state = dynamic_cast<const NNGradientState*>(state);
-  const bool region = forward_state != nullptr &&
-                      (gradient.width() != forward_state->forward().destinationWidth ||
-                       gradient.height() != forward_state->forward().destinationHeight);
+  const bool region =
+      forward_state != nullptr && (gradient.width() != forward_state->forward().destinationWidth ||
+                                   gradient.height() != forward_state->forward().destinationHeight);
   const Origin first = region ? forward_state->forward().clipRect.origin : Origin{};
-  if (primary_.offset.x < static_cast<std::ptrdiff_t>(first.x) || primary_.offset.y < static_cast<std::ptrdiff_t>(first.y)) {
-    complain("primaryOffset", std::to_string(primary_.offset.x) + ", " + std::to_string(primary_.offset.y),
+  if (primary_.offset.x < static_cast<std::ptrdiff_t>(first.x) ||
+      primary_.offset.y < static_cast<std::ptrdiff_t>(first.y)) {
+    complain("primaryOffset",
+             std::to_string(primary_.offset.x) + ", " + std::to_string(primary_.offset.y),
              region ? "the forward clipRect's origin or more: the first gradient pixel to use"
                     : "0 or more: the first gradient pixel to use");
   }
 }
 
-CNNPoolingMaxGradient::CNNPoolingMaxGradient(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
-                                             std::size_t strideInPixelsX, std::size_t strideInPixelsY)
-    : CNNPoolingGradient(device, PoolingMaxGradient::name, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {}
+CNNPoolingMaxGradient::CNNPoolingMaxGradient(const Device& device, std::size_t kernelWidth,
+                                             std::size_t kernelHeight, std::size_t strideInPixelsX,
+                                             std::size_t strideInPixelsY)
+    : CNNPoolingGradient(device, PoolingMaxGradient::name, kernelWidth, kernelHeight,
+                         strideInPixelsX, strideInPixelsY) {}
 
 void CNNPoolingMaxGradient::record(detail::BinaryEncoding& e) const {
   const TensorView gradient = used_gradient(e);
@@ -188,14 +211,16 @@ void CNNPoolingMaxGradient::record(detail::BinaryEncoding& e) const {
     return;
   }
   const auto [x, y] = destination_origin();
-  detail::encode(e.recording, memo_, PoolingMaxGradient{{window()}, x, y}, {gradient, e.secondary, e.destination});
+  detail::encode(e.recording, memo_, PoolingMaxGradient{{window()}, x, y},
+                 {gradient, e.secondary, e.destination});
 }
 
 CNNPoolingAverageGradient::CNNPoolingAverageGradient(const Device& device, std::size_t kernelWidth,
-                                                     std::size_t kernelHeight, std::size_t strideInPixelsX,
+                                                     std::size_t kernelHeight,
+                                                     std::size_t strideInPixelsX,
                                                      std::size_t strideInPixelsY)
-    : CNNPoolingGradient(device, PoolingAverageGradient::name, kernelWidth, kernelHeight, strideInPixelsX,
-                         strideInPixelsY) {}
+    : CNNPoolingGradient(device, PoolingAverageGradient::name, kernelWidth, kernelHeight,
+                         strideInPixelsX, strideInPixelsY) {}
 
 void CNNPoolingAverageGradient::record(detail::BinaryEncoding& e) const {
   const TensorView gradient = used_gradient(e);
@@ -204,8 +229,8 @@ void CNNPoolingAverageGradient::record(detail::BinaryEncoding& e) const {
     return;
   }
   const auto [x, y] = destination_origin();
-  const PoolingAverageGradient op{{window(), i32(zero_pad_x_), i32(zero_pad_y_)}, x, y, e.secondary.desc.w,
-                                  e.secondary.desc.h};
+  const PoolingAverageGradient op{
+      {window(), i32(zero_pad_x_), i32(zero_pad_y_)}, x, y, e.secondary.desc.w, e.secondary.desc.h};
   detail::encode(e.recording, memo_, op, {gradient, e.destination});
 }
 

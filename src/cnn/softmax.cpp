@@ -55,7 +55,6 @@ SoftMaxGradientKernel::SoftMaxGradientKernel(const Device& device, bool logarith
 void SoftMaxGradientKernel::apply(const ForwardRecord& forward) {
   CNNGradientKernel::apply(forward);
   const std::size_t first = forward.sourceFeatureChannelOffset;
-  setDestinationFeatureChannelOffset(forward.sourceFeatureChannelOffset);
   secondary_.offset = primary_.offset;
   secondary_.featureChannelOffset = forward.destinationFeatureChannelOffset;
   secondary_.featureChannelMaxCount =

@@ -94,7 +94,6 @@ std::size_t CNNSpatialNormalizationGradient::kernelHeight() const {
 
 void CNNSpatialNormalizationGradient::apply(const ForwardRecord& forward) {
   CNNGradientKernel::apply(forward);
-  setDestinationFeatureChannelOffset(forward.sourceFeatureChannelOffset);
   secondary_.kernelWidth = kernelWidth();
   secondary_.kernelHeight = kernelHeight();
 }

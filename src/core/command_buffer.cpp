@@ -11,7 +11,8 @@
 namespace cermet {
 namespace {
 
-constexpr int spins_before_sleep = 4000;  // some microseconds: longer than a small step, cheap to waste
+constexpr int spins_before_sleep =
+    4000;  // some microseconds: longer than a small step, cheap to waste
 constexpr std::size_t recycled_recordings = 8;
 
 double now_seconds() {
@@ -165,12 +166,14 @@ void Recording::reset() {
   started_ = ended_ = 0;
 }
 
-void Recording::add(StepPtr step, const Slots& slots, const void* scalars, std::size_t scalar_bytes) {
+void Recording::add(StepPtr step, const Slots& slots, const void* scalars,
+                    std::size_t scalar_bytes) {
   Entry entry;  // recorded last: nothing may run if the memory for it is missing
   entry.step = step.get();
   entry.slots = slots;
   if (scalar_bytes != 0) std::memcpy(entry.scalars.data(), scalars, scalar_bytes);
-  if (step->scratch_bytes != 0) {  // free again at once: later steps of the stream run after this one
+  if (step->scratch_bytes !=
+      0) {  // free again at once: later steps of the stream run after this one
     MemoryPtr scratch = temporary(step->scratch_bytes);
     entry.scratch = scratch->data;
     recycle(std::move(scratch));
@@ -181,8 +184,9 @@ void Recording::add(StepPtr step, const Slots& slots, const void* scalars, std::
 
 MemoryPtr Recording::temporary(std::size_t bytes) {
   if (MemoryPtr block = free_.take(bytes)) return block;
-  // The pool holds memory of buffers that were committed: whoever has taken a place before them must
-  // not share it, or a temporary carried on by commitAndContinue is overwritten between its pieces.
+  // The pool holds memory of buffers that were committed: whoever has taken a place before them
+  // must not share it, or a temporary carried on by commitAndContinue is overwritten between its
+  // pieces.
   if (!enqueued_by_hand_) {
     const std::scoped_lock lock(queue_->mutex);
     if (MemoryPtr block = queue_->pool.take(bytes)) return block;
@@ -217,7 +221,8 @@ void Recording::run(Stream& stream) {
       try {
         handler(self);
       } catch (const std::exception& problem) {
-        note(CommandBufferError::Internal, std::string("CommandBuffer: a handler threw: ") + problem.what());
+        note(CommandBufferError::Internal,
+             std::string("CommandBuffer: a handler threw: ") + problem.what());
       } catch (...) {
         note(CommandBufferError::Internal, "CommandBuffer: a handler threw.");
       }
@@ -237,7 +242,8 @@ void Recording::run(Stream& stream) {
   } catch (const std::bad_alloc&) {
     note(CommandBufferError::OutOfMemory, "CommandBuffer: a step found no memory.");
   } catch (const std::exception& problem) {
-    note(CommandBufferError::Internal, std::string("CommandBuffer: a step failed: ") + problem.what());
+    note(CommandBufferError::Internal,
+         std::string("CommandBuffer: a step failed: ") + problem.what());
   } catch (...) {
     note(CommandBufferError::Internal, "CommandBuffer: a step failed.");
   }
@@ -257,10 +263,12 @@ void Recording::run(Stream& stream) {
 }
 
 void Recording::wait(CommandBufferStatus at_least) {
-  if (!committed_) misuse(label_, "not committed", "Call commit() before waiting, or the wait never ends.");
+  if (!committed_)
+    misuse(label_, "not committed", "Call commit() before waiting, or the wait never ends.");
   if (device_impl().worker->is_current_thread()) return;
   if (at_least == CommandBufferStatus::Completed) {
-    for (int spin = 0; spin < spins_before_sleep && !done_.load(std::memory_order_acquire); ++spin) _mm_pause();
+    for (int spin = 0; spin < spins_before_sleep && !done_.load(std::memory_order_acquire); ++spin)
+      _mm_pause();
     done_.wait(false, std::memory_order_acquire);
     return;
   }
@@ -272,7 +280,8 @@ void Recording::wait(CommandBufferStatus at_least) {
 namespace {
 
 detail::QueueImpl& checked(const std::shared_ptr<detail::QueueImpl>& queue) {
-  if (!queue) fail({"CommandQueue", "", "the queue", "nil", "", "Make one with device.makeCommandQueue()."});
+  if (!queue)
+    fail({"CommandQueue", "", "the queue", "nil", "", "Make one with device.makeCommandQueue()."});
   return *queue;
 }
 
@@ -292,7 +301,9 @@ CommandBuffer CommandBuffer::commandBufferFromCommandQueue(const CommandQueue& q
 }
 
 const std::shared_ptr<detail::Recording>& CommandBuffer::root() const {
-  if (!core_) fail({"CommandBuffer", "", "commandBuffer", "nil", "", "Make one with queue.makeCommandBuffer()."});
+  if (!core_)
+    fail({"CommandBuffer", "", "commandBuffer", "nil", "",
+          "Make one with queue.makeCommandBuffer()."});
   return core_->root;
 }
 
@@ -339,9 +350,12 @@ std::optional<DeviceError> CommandBuffer::error() const {
   return status() == CommandBufferStatus::Error ? root()->error_ : std::nullopt;
 }
 CommandBuffer CommandBuffer::rootCommandBuffer() const {
-  return CommandBuffer(std::make_shared<detail::CommandBufferCore>(detail::CommandBufferCore{root()}));
+  return CommandBuffer(
+      std::make_shared<detail::CommandBufferCore>(detail::CommandBufferCore{root()}));
 }
-CommandQueue CommandBuffer::commandQueue() const { return detail::QueueImpl::handle(root()->queue_); }
+CommandQueue CommandBuffer::commandQueue() const {
+  return detail::QueueImpl::handle(root()->queue_);
+}
 Device CommandBuffer::device() const { return root()->device(); }
 std::string CommandBuffer::label() const { return root()->label_; }
 void CommandBuffer::setLabel(std::string label) { root()->label_ = std::move(label); }

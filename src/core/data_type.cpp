@@ -6,36 +6,53 @@ namespace cermet {
 
 std::string_view name_of(ElementType type) {
   switch (type) {
-    case ElementType::float32: return "float32";
-    case ElementType::float16: return "float16";
-    case ElementType::bfloat16: return "bfloat16";
-    case ElementType::unorm8: return "unorm8";
-    case ElementType::unorm16: return "unorm16";
-    case ElementType::uint8: return "uint8";
+    case ElementType::float32:
+      return "float32";
+    case ElementType::float16:
+      return "float16";
+    case ElementType::bfloat16:
+      return "bfloat16";
+    case ElementType::unorm8:
+      return "unorm8";
+    case ElementType::unorm16:
+      return "unorm16";
+    case ElementType::uint8:
+      return "uint8";
   }
   return "?";
 }
 
 std::string_view name_of(ImageFeatureChannelFormat format) {
   switch (format) {
-    case ImageFeatureChannelFormat::None: return "None";
-    case ImageFeatureChannelFormat::Unorm8: return "Unorm8";
-    case ImageFeatureChannelFormat::Unorm16: return "Unorm16";
-    case ImageFeatureChannelFormat::Float16: return "Float16";
-    case ImageFeatureChannelFormat::Float32: return "Float32";
-    case ImageFeatureChannelFormat::BFloat16: return "BFloat16";
+    case ImageFeatureChannelFormat::None:
+      return "None";
+    case ImageFeatureChannelFormat::Unorm8:
+      return "Unorm8";
+    case ImageFeatureChannelFormat::Unorm16:
+      return "Unorm16";
+    case ImageFeatureChannelFormat::Float16:
+      return "Float16";
+    case ImageFeatureChannelFormat::Float32:
+      return "Float32";
+    case ImageFeatureChannelFormat::BFloat16:
+      return "BFloat16";
   }
   return "?";
 }
 
 ElementType element_type(ImageFeatureChannelFormat format) {
   switch (format) {
-    case ImageFeatureChannelFormat::Unorm8: return ElementType::unorm8;
-    case ImageFeatureChannelFormat::Unorm16: return ElementType::unorm16;
-    case ImageFeatureChannelFormat::Float32: return ElementType::float32;
-    case ImageFeatureChannelFormat::BFloat16: return ElementType::bfloat16;
+    case ImageFeatureChannelFormat::Unorm8:
+      return ElementType::unorm8;
+    case ImageFeatureChannelFormat::Unorm16:
+      return ElementType::unorm16;
+    case ImageFeatureChannelFormat::Float32:
+      return ElementType::float32;
+    case ImageFeatureChannelFormat::BFloat16:
+      return ElementType::bfloat16;
     case ImageFeatureChannelFormat::None:
-    case ImageFeatureChannelFormat::Float16: break;
+    case ImageFeatureChannelFormat::Float16:
+      break;
   }
   return ElementType::float16;
 }
@@ -67,7 +84,8 @@ float float_from_half(std::uint16_t bits) {
   const std::uint32_t exponent = (bits >> 10) & 0x1Fu;
   const std::uint32_t significand = bits & 0x3FFu;
   if (exponent == 0x1Fu) return std::bit_cast<float>(sign | 0x7F800000u | (significand << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (significand << 13));
+  if (exponent != 0)
+    return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (significand << 13));
   const float magnitude = static_cast<float>(significand) * 0x1p-24f;
   return sign != 0 ? -magnitude : magnitude;
 }

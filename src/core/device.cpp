@@ -11,7 +11,8 @@ namespace cermet {
 
 detail::DeviceImpl& detail::DeviceImpl::of(const Device& device) {
   if (!device) {
-    fail({"Device", "", "device", "nil", "a device", "Pass CreateSystemDefaultDevice() or Device::cpu()."});
+    fail({"Device", "", "device", "nil", "a device",
+          "Pass CreateSystemDefaultDevice() or Device::cpu()."});
   }
   return *device.impl_;
 }
@@ -56,7 +57,8 @@ Buffer Device::makeBuffer(std::size_t length) const {
   return detail::BufferImpl::handle(std::move(buffer));
 }
 Buffer Device::makeBuffer(const void* bytes, std::size_t length) const {
-  if (bytes == nullptr && length != 0) fail({"Device", "", "bytes", "null", std::to_string(length) + " bytes", ""});
+  if (bytes == nullptr && length != 0)
+    fail({"Device", "", "bytes", "null", std::to_string(length) + " bytes", ""});
   Buffer buffer = makeBuffer(length);
   if (length != 0) std::memcpy(buffer.contents(), bytes, length);
   return buffer;
@@ -80,7 +82,8 @@ bool SupportsDevice(const Device& device) { return static_cast<bool>(device); }
 namespace {
 
 detail::BufferImpl& checked(const std::shared_ptr<detail::BufferImpl>& buffer) {
-  if (!buffer) fail({"Buffer", "", "the buffer", "nil", "", "Make one with device.makeBuffer(length)."});
+  if (!buffer)
+    fail({"Buffer", "", "the buffer", "nil", "", "Make one with device.makeBuffer(length)."});
   return *buffer;
 }
 

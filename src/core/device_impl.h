@@ -27,7 +27,9 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   void submit(std::shared_ptr<Recording> recording);
-  [[nodiscard]] bool is_current_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
+  [[nodiscard]] bool is_current_thread() const {
+    return std::this_thread::get_id() == thread_.get_id();
+  }
 
  private:
   // The thread owns the queue of work too: a handler may drop the last handle of the device.
@@ -51,7 +53,9 @@ struct DeviceImpl : std::enable_shared_from_this<DeviceImpl> {
   std::shared_ptr<Allocator> allocator;
   std::unique_ptr<Worker> worker;
 
-  [[nodiscard]] static Device handle(std::shared_ptr<DeviceImpl> impl) { return Device(std::move(impl)); }
+  [[nodiscard]] static Device handle(std::shared_ptr<DeviceImpl> impl) {
+    return Device(std::move(impl));
+  }
   [[nodiscard]] static DeviceImpl& of(const Device& device);
 };
 
@@ -61,8 +65,12 @@ struct BufferImpl {
   std::size_t length = 0;
   std::string label;
 
-  [[nodiscard]] static Buffer handle(std::shared_ptr<BufferImpl> impl) { return Buffer(std::move(impl)); }
-  [[nodiscard]] static const std::shared_ptr<BufferImpl>& of(const Buffer& buffer) { return buffer.impl_; }
+  [[nodiscard]] static Buffer handle(std::shared_ptr<BufferImpl> impl) {
+    return Buffer(std::move(impl));
+  }
+  [[nodiscard]] static const std::shared_ptr<BufferImpl>& of(const Buffer& buffer) {
+    return buffer.impl_;
+  }
 };
 
 class Recording;
@@ -71,19 +79,22 @@ struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
   Device device;
   std::string label;
   std::mutex mutex;
-  /// Owns the recording only once it is committed: one that is enqueued and dropped gives up its place.
+  /// Owns the recording only once it is committed: one that is enqueued and dropped gives up its
+  /// place.
   struct Place {
     const Recording* recording = nullptr;
     std::shared_ptr<Recording> committed;
   };
-  std::deque<Place> order;                            // enqueued, not yet handed to the worker
-  std::vector<std::unique_ptr<Recording>> recycled;   // ready for reuse; these hold no queue
-  BlockList pool;                                     // temporary memory of committed buffers
+  std::deque<Place> order;                           // enqueued, not yet handed to the worker
+  std::vector<std::unique_ptr<Recording>> recycled;  // ready for reuse; these hold no queue
+  BlockList pool;                                    // temporary memory of committed buffers
 
   [[nodiscard]] static CommandQueue handle(std::shared_ptr<QueueImpl> impl) {
     return CommandQueue(std::move(impl));
   }
-  [[nodiscard]] static const std::shared_ptr<QueueImpl>& of(const CommandQueue& queue) { return queue.impl_; }
+  [[nodiscard]] static const std::shared_ptr<QueueImpl>& of(const CommandQueue& queue) {
+    return queue.impl_;
+  }
   [[nodiscard]] std::shared_ptr<Recording> make_recording();
   void enqueue(Recording& recording);
   void commit(const std::shared_ptr<Recording>& recording);

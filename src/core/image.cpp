@@ -13,15 +13,16 @@ using detail::ImageRecord;
 
 namespace {
 
-[[noreturn]] void misuse(const Image& image, std::string_view argument, std::string got, std::string needed,
-                         std::string remedy) {
+[[noreturn]] void misuse(const Image& image, std::string_view argument, std::string got,
+                         std::string needed, std::string remedy) {
   const std::string label = image ? image.label() : std::string();
   fail({"Image", label, argument, std::move(got), std::move(needed), std::move(remedy)});
 }
 
 const std::shared_ptr<ImageRecord>& checked(const Image& image) {
   const auto& record = ImageRecord::of(image);
-  if (!record) fail({"Image", "", "the image", "nil", "an image", "Make one from a device and a descriptor."});
+  if (!record)
+    fail({"Image", "", "the image", "nil", "an image", "Make one from a device and a descriptor."});
   return record;
 }
 
@@ -45,45 +46,62 @@ void check_host_access(const Image& image, const ImageRecord& record) {
   const bool reachable = record.descriptor.storageMode == StorageMode::Shared ||
                          record.descriptor.storageMode == StorageMode::Managed;
   if (!record.counter.temporary && reachable) return;
-  misuse(image, "the image", record.counter.temporary ? "temporary" : "private", "storage that the host can reach",
-         "Make the image with Image::defaultAllocator() and storageMode Shared to read or write it.");
+  misuse(
+      image, "the image", record.counter.temporary ? "temporary" : "private",
+      "storage that the host can reach",
+      "Make the image with Image::defaultAllocator() and storageMode Shared to read or write it.");
 }
 
 int components(std::size_t channels) { return channels >= 3 ? 4 : static_cast<int>(channels); }
 
 /// Copies a window between host memory and the tensor; `to_host` picks the direction.
 void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Strides strides,
-              const Region& region, ImageReadWriteParams channels, std::size_t imageIndex, bool to_host) {
+              const Region& region, ImageReadWriteParams channels, std::size_t imageIndex,
+              bool to_host) {
   const auto& record = checked(image);
   check_host_access(image, *record);
   if (host == nullptr) misuse(image, "dataBytes", "null", "memory of the host", "");
   const ImageDescriptor& d = record->descriptor;
   const auto [rx, ry, rz] = region.origin;
   const auto [rw, rh, rd] = region.size;
-  const std::size_t c0 = channels.featureChannelOffset, nc = channels.numberOfFeatureChannelsToReadWrite;
+  const std::size_t c0 = channels.featureChannelOffset,
+                    nc = channels.numberOfFeatureChannelsToReadWrite;
   if (!inside(rx, rw, d.width) || !inside(ry, rh, d.height) || rw == 0 || rh == 0) {
     misuse(image, "region",
-           std::to_string(rw) + "x" + std::to_string(rh) + " at (" + std::to_string(rx) + ", " + std::to_string(ry) + ")",
+           std::to_string(rw) + "x" + std::to_string(rh) + " at (" + std::to_string(rx) + ", " +
+               std::to_string(ry) + ")",
            "a region inside " + std::to_string(d.width) + "x" + std::to_string(d.height), "");
   }
-  if (rd == 0 || !inside(rz, rd, d.numberOfImages) || !inside(imageIndex, rz + rd, d.numberOfImages)) {
-    misuse(image, "imageIndex", std::to_string(imageIndex + rz) + " with " + std::to_string(rd) + " images",
+  if (rd == 0 || !inside(rz, rd, d.numberOfImages) ||
+      !inside(imageIndex, rz + rd, d.numberOfImages)) {
+    misuse(image, "imageIndex",
+           std::to_string(imageIndex + rz) + " with " + std::to_string(rd) + " images",
            "images below " + std::to_string(d.numberOfImages), "");
   }
   const bool whole_tail = c0 + nc == d.featureChannels;
-  if (nc == 0 || !inside(c0, nc, d.featureChannels) || c0 % 4 != 0 || (c0 != 0 && nc % 4 != 0 && !whole_tail)) {
-    misuse(image, "featureChannelInfo", "offset " + std::to_string(c0) + ", count " + std::to_string(nc),
-           "an offset that is a multiple of 4 and channels below " + std::to_string(d.featureChannels), "");
+  if (nc == 0 || !inside(c0, nc, d.featureChannels) || c0 % 4 != 0 ||
+      (c0 != 0 && nc % 4 != 0 && !whole_tail)) {
+    misuse(
+        image, "featureChannelInfo",
+        "offset " + std::to_string(c0) + ", count " + std::to_string(nc),
+        "an offset that is a multiple of 4 and channels below " + std::to_string(d.featureChannels),
+        "");
   }
   const std::size_t e = size_of(record->desc.type);
   const bool hwc = layout == DataLayout::HeightxWidthxFeatureChannels;
-  const std::size_t column = strides.bytesPerColumn != 0 ? strides.bytesPerColumn : (hwc ? nc * e : e);
-  const std::size_t row = strides.bytesPerRow != 0 ? strides.bytesPerRow : (hwc ? rw * nc * e : rw * e);
-  const std::size_t stack = strides.bytesPerImage != 0 ? strides.bytesPerImage : (hwc ? rh * row : nc * rh * row);
-  // A stride is checked only if it is stepped: clients pass nonsense for loops of one (spec: core 5.4(5)).
-  const auto check_stride = [&](const char* name, std::size_t bytes, std::size_t least, bool stepped) {
+  const std::size_t column =
+      strides.bytesPerColumn != 0 ? strides.bytesPerColumn : (hwc ? nc * e : e);
+  const std::size_t row =
+      strides.bytesPerRow != 0 ? strides.bytesPerRow : (hwc ? rw * nc * e : rw * e);
+  const std::size_t stack =
+      strides.bytesPerImage != 0 ? strides.bytesPerImage : (hwc ? rh * row : nc * rh * row);
+  // A stride is checked only if it is stepped: clients pass nonsense for loops of one (spec:
+  // core 5.4(5)).
+  const auto check_stride = [&](const char* name, std::size_t bytes, std::size_t least,
+                                bool stepped) {
     if (!stepped || bytes >= least) return;
-    misuse(image, name, std::to_string(bytes), std::to_string(least) + " or more", "Pass 0 for dense memory.");
+    misuse(image, name, std::to_string(bytes), std::to_string(least) + " or more",
+           "Pass 0 for dense memory.");
   };
   const std::size_t texel = hwc ? nc * e : e;
   check_stride("bytesPerColumn", column, texel, rw > 1);
@@ -98,7 +116,8 @@ void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Str
     const auto& t = view.desc;
     const auto index = static_cast<std::int64_t>(imageIndex + rz + n) * t.stride_n +
                        static_cast<std::int64_t>(ry + y) * t.stride_h +
-                       static_cast<std::int64_t>(rx + x) * t.stride_w + static_cast<std::int64_t>(c0 + c);
+                       static_cast<std::int64_t>(rx + x) * t.stride_w +
+                       static_cast<std::int64_t>(c0 + c);
     return base + index * static_cast<std::int64_t>(e);
   };
   const auto move = [&](std::byte* outside, std::byte* inside, std::size_t bytes) {
@@ -132,11 +151,16 @@ float load(const std::byte* at, ElementType type) {
       std::memcpy(&value, at, 4);
       return value;
     }
-    case ElementType::float16: return float_from_half(bits16);
-    case ElementType::bfloat16: return float_from_bfloat16(bits16);
-    case ElementType::unorm16: return static_cast<float>(bits16) / 65535.0F;
-    case ElementType::unorm8: return static_cast<float>(std::to_integer<int>(*at)) / 255.0F;
-    case ElementType::uint8: return static_cast<float>(std::to_integer<int>(*at));
+    case ElementType::float16:
+      return float_from_half(bits16);
+    case ElementType::bfloat16:
+      return float_from_bfloat16(bits16);
+    case ElementType::unorm16:
+      return static_cast<float>(bits16) / 65535.0F;
+    case ElementType::unorm8:
+      return static_cast<float>(std::to_integer<int>(*at)) / 255.0F;
+    case ElementType::uint8:
+      return static_cast<float>(std::to_integer<int>(*at));
   }
   return 0;
 }
@@ -145,32 +169,46 @@ void store(std::byte* at, ElementType type, float value) {
   std::uint16_t bits16 = 0;
   const float unit = value >= 0 ? std::min(value, 1.0F) : 0.0F;  // NaN becomes 0
   switch (type) {
-    case ElementType::float32: std::memcpy(at, &value, 4); return;
-    case ElementType::float16: bits16 = half_from_float(value); break;
-    case ElementType::bfloat16: bits16 = bfloat16_from_float(value); break;
-    case ElementType::unorm16: bits16 = static_cast<std::uint16_t>(std::nearbyint(unit * 65535.0F)); break;
-    case ElementType::unorm8: *at = static_cast<std::byte>(std::nearbyint(unit * 255.0F)); return;
-    case ElementType::uint8: *at = static_cast<std::byte>(value); return;
+    case ElementType::float32:
+      std::memcpy(at, &value, 4);
+      return;
+    case ElementType::float16:
+      bits16 = half_from_float(value);
+      break;
+    case ElementType::bfloat16:
+      bits16 = bfloat16_from_float(value);
+      break;
+    case ElementType::unorm16:
+      bits16 = static_cast<std::uint16_t>(std::nearbyint(unit * 65535.0F));
+      break;
+    case ElementType::unorm8:
+      *at = static_cast<std::byte>(std::nearbyint(unit * 255.0F));
+      return;
+    case ElementType::uint8:
+      *at = static_cast<std::byte>(value);
+      return;
   }
   std::memcpy(at, &bits16, 2);
 }
 
 class PermanentAllocator final : public ImageAllocator {
-  Image image(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor, const Kernel&) override {
+  Image image(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor,
+              const Kernel&) override {
     return {commandBuffer.device(), descriptor};
   }
-  ImageBatch imageBatch(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor, const Kernel&,
-                        std::size_t count) override {
+  ImageBatch imageBatch(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor,
+                        const Kernel&, std::size_t count) override {
     return {commandBuffer.device(), descriptor, count};
   }
 };
 
 class TemporaryAllocator final : public ImageAllocator {
-  Image image(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor, const Kernel&) override {
+  Image image(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor,
+              const Kernel&) override {
     return TemporaryImage(commandBuffer, descriptor);
   }
-  ImageBatch imageBatch(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor, const Kernel&,
-                        std::size_t count) override {
+  ImageBatch imageBatch(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor,
+                        const Kernel&, std::size_t count) override {
     return {commandBuffer, descriptor, count};
   }
 };
@@ -179,19 +217,21 @@ class TemporaryAllocator final : public ImageAllocator {
 
 namespace detail {
 
-std::shared_ptr<ImageRecord> ImageRecord::make(const Device& device, const ImageDescriptor& descriptor,
-                                               std::size_t count, Recording* maker) {
+std::shared_ptr<ImageRecord> ImageRecord::make(const Device& device,
+                                               const ImageDescriptor& descriptor, std::size_t count,
+                                               Recording* maker) {
   if (!device) fail({"Image", "", "device", "nil", "a device", ""});
   const auto& d = descriptor;
   constexpr auto limit = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
   const auto fits = [](std::size_t extent) { return extent >= 1 && extent <= limit; };
   const std::optional<std::size_t> bytes = bytes_of(d, count);
-  if (!fits(d.width) || !fits(d.height) || !fits(d.featureChannels) || !fits(d.numberOfImages) || !bytes ||
-      !fits(count * d.numberOfImages)) {
+  if (!fits(d.width) || !fits(d.height) || !fits(d.featureChannels) || !fits(d.numberOfImages) ||
+      !bytes || !fits(count * d.numberOfImages)) {
     fail({"Image", "", "imageDescriptor",
           std::to_string(d.numberOfImages) + " image(s) of " + std::to_string(d.width) + "x" +
               std::to_string(d.height) + "x" + std::to_string(d.featureChannels),
-          bytes ? "extents of 1 or more" : "what fits into memory", "Set width, height and featureChannels."});
+          bytes ? "extents of 1 or more" : "what fits into memory",
+          "Set width, height and featureChannels."});
   }
   auto record = std::make_shared<ImageRecord>();
   record->device = device;
@@ -200,9 +240,10 @@ std::shared_ptr<ImageRecord> ImageRecord::make(const Device& device, const Image
     record->descriptor.channelFormat = ImageFeatureChannelFormat::Float16;
   }
   record->count = static_cast<std::uint32_t>(count);
-  record->desc = dense_desc(static_cast<std::int32_t>(count * d.numberOfImages), static_cast<std::int32_t>(d.height),
-                            static_cast<std::int32_t>(d.width), static_cast<std::int32_t>(d.featureChannels),
-                            element_type(d.channelFormat));
+  record->desc =
+      dense_desc(static_cast<std::int32_t>(count * d.numberOfImages),
+                 static_cast<std::int32_t>(d.height), static_cast<std::int32_t>(d.width),
+                 static_cast<std::int32_t>(d.featureChannels), element_type(d.channelFormat));
   if (maker != nullptr) {
     record->counter.begin(maker->family, record->count);
     record->memory = maker->temporary(*bytes);
@@ -212,7 +253,8 @@ std::shared_ptr<ImageRecord> ImageRecord::make(const Device& device, const Image
 
 void ImageRecord::check_reads_left(std::uint32_t index) const {
   if (counter.temporary && counter.reads_of(index) == 0) {
-    fail({"Image", label, "the image", "read for the last time already", "a temporary image with reads left",
+    fail({"Image", label, "the image", "read for the last time already",
+          "a temporary image with reads left",
           "Raise readCount once for every encode that reads it or a view of it."});
   }
 }
@@ -232,7 +274,8 @@ const MemoryPtr& ImageRecord::storage() {
 
 std::byte* ImageRecord::address() { return storage()->data + byte_offset; }
 
-void ImageRecord::change_reads(std::uint32_t first, std::uint32_t n, std::ptrdiff_t amount, Recording* recording) {
+void ImageRecord::change_reads(std::uint32_t first, std::uint32_t n, std::ptrdiff_t amount,
+                               Recording* recording) {
   if (counter.gone()) return;
   counter.change(first, n, amount, "TemporaryImage", label);
   if (counter.gone()) release(recording);
@@ -270,15 +313,18 @@ PixelFormat ImageDescriptor::pixelFormat() const {
       return pick(PixelFormat::R16Unorm, PixelFormat::RG16Unorm, PixelFormat::RGBA16Unorm);
     case ImageFeatureChannelFormat::Float32:
       return pick(PixelFormat::R32Float, PixelFormat::RG32Float, PixelFormat::RGBA32Float);
-    case ImageFeatureChannelFormat::BFloat16: return PixelFormat::RGBA16Unorm;  // spec: core 5.2(4)
+    case ImageFeatureChannelFormat::BFloat16:
+      return PixelFormat::RGBA16Unorm;  // spec: core 5.2(4)
     case ImageFeatureChannelFormat::None:
-    case ImageFeatureChannelFormat::Float16: break;
+    case ImageFeatureChannelFormat::Float16:
+      break;
   }
   return pick(PixelFormat::R16Float, PixelFormat::RG16Float, PixelFormat::RGBA16Float);
 }
 
-ImageDescriptor ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat channelFormat, std::size_t width,
-                                                 std::size_t height, std::size_t featureChannels,
+ImageDescriptor ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat channelFormat,
+                                                 std::size_t width, std::size_t height,
+                                                 std::size_t featureChannels,
                                                  std::size_t numberOfImages) {
   ImageDescriptor descriptor;
   descriptor.width = width;
@@ -289,10 +335,12 @@ ImageDescriptor ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat chann
   return descriptor;
 }
 
-ImageBatch ImageAllocator::imageBatch(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor,
-                                      const Kernel& kernel, std::size_t count) {
+ImageBatch ImageAllocator::imageBatch(const CommandBuffer& commandBuffer,
+                                      ImageDescriptor& descriptor, const Kernel& kernel,
+                                      std::size_t count) {
   std::vector<Image> images;
-  for (std::size_t i = 0; i < count; ++i) images.push_back(image(commandBuffer, descriptor, kernel));
+  for (std::size_t i = 0; i < count; ++i)
+    images.push_back(image(commandBuffer, descriptor, kernel));
   return images;
 }
 
@@ -309,25 +357,33 @@ std::size_t Image::width() const { return checked(*this)->descriptor.width; }
 std::size_t Image::height() const { return checked(*this)->descriptor.height; }
 std::size_t Image::featureChannels() const { return checked(*this)->descriptor.featureChannels; }
 std::size_t Image::numberOfImages() const { return checked(*this)->descriptor.numberOfImages; }
-ImageFeatureChannelFormat Image::featureChannelFormat() const { return checked(*this)->descriptor.channelFormat; }
+ImageFeatureChannelFormat Image::featureChannelFormat() const {
+  return checked(*this)->descriptor.channelFormat;
+}
 PixelFormat Image::pixelFormat() const { return checked(*this)->descriptor.pixelFormat(); }
 TextureUsage Image::usage() const { return checked(*this)->descriptor.usage; }
 TextureType Image::textureType() const {
-  return featureChannels() <= 4 && numberOfImages() == 1 ? TextureType::Type2D : TextureType::Type2DArray;
+  return featureChannels() <= 4 && numberOfImages() == 1 ? TextureType::Type2D
+                                                         : TextureType::Type2DArray;
 }
 std::size_t Image::precision() const {
   switch (featureChannelFormat()) {
     case ImageFeatureChannelFormat::Unorm8:
-    case ImageFeatureChannelFormat::BFloat16: return 8;
-    case ImageFeatureChannelFormat::Unorm16: return 16;
-    case ImageFeatureChannelFormat::Float32: return 24;
+    case ImageFeatureChannelFormat::BFloat16:
+      return 8;
+    case ImageFeatureChannelFormat::Unorm16:
+      return 16;
+    case ImageFeatureChannelFormat::Float32:
+      return 24;
     case ImageFeatureChannelFormat::None:
-    case ImageFeatureChannelFormat::Float16: break;
+    case ImageFeatureChannelFormat::Float16:
+      break;
   }
   return 11;
 }
 std::size_t Image::pixelSize() const {
-  return size_of(checked(*this)->desc.type) * static_cast<std::size_t>(components(featureChannels()));
+  return size_of(checked(*this)->desc.type) *
+         static_cast<std::size_t>(components(featureChannels()));
 }
 std::string Image::label() const { return checked(*this)->label; }
 void Image::setLabel(std::string label) { checked(*this)->label = std::move(label); }
@@ -342,7 +398,8 @@ ImageBatch Image::batchRepresentation(Range subRange) const {
   const auto& record = checked(*this);
   record->check_reads_left(index_);
   if (subRange.length == 0 || !inside(subRange.location, subRange.length, numberOfImages())) {
-    misuse(*this, "subRange", std::to_string(subRange.length) + " images from " + std::to_string(subRange.location),
+    misuse(*this, "subRange",
+           std::to_string(subRange.length) + " images from " + std::to_string(subRange.location),
            "images below " + std::to_string(numberOfImages()), "");
   }
   auto view = std::make_shared<ImageRecord>();
@@ -353,8 +410,9 @@ ImageBatch Image::batchRepresentation(Range subRange) const {
   view->desc = record->desc;
   view->desc.n = static_cast<std::int32_t>(subRange.length);
   const std::size_t first = index_ * record->descriptor.numberOfImages + subRange.location;
-  view->byte_offset = record->byte_offset +
-                      first * static_cast<std::size_t>(record->desc.stride_n) * size_of(record->desc.type);
+  view->byte_offset = record->byte_offset + first *
+                                                static_cast<std::size_t>(record->desc.stride_n) *
+                                                size_of(record->desc.type);
   view->parent = record;
   view->parent_index = index_;
   if (record->counter.temporary) view->counter.begin(record->counter.family, view->count);
@@ -368,7 +426,8 @@ Image Image::subImage(Range featureChannelRange) const {
   const std::size_t channels = featureChannels();
   const std::size_t length = location < channels ? std::min(wanted, channels - location) : 0;
   if (length == 0 || location % 4 != 0 || (wanted % 4 != 0 && wanted < channels - location)) {
-    misuse(*this, "featureChannelRange", std::to_string(wanted) + " channels from " + std::to_string(location),
+    misuse(*this, "featureChannelRange",
+           std::to_string(wanted) + " channels from " + std::to_string(location),
            "multiples of 4 inside " + std::to_string(channels) + " channels", "");
   }
   auto view = std::make_shared<ImageRecord>();
@@ -379,8 +438,9 @@ Image Image::subImage(Range featureChannelRange) const {
   view->desc.n = static_cast<std::int32_t>(record->descriptor.numberOfImages);
   view->desc.c = static_cast<std::int32_t>(length);
   const std::size_t first = index_ * record->descriptor.numberOfImages;
-  view->byte_offset = record->byte_offset + (first * static_cast<std::size_t>(record->desc.stride_n) + location) *
-                                                size_of(record->desc.type);
+  view->byte_offset =
+      record->byte_offset + (first * static_cast<std::size_t>(record->desc.stride_n) + location) *
+                                size_of(record->desc.type);
   view->parent = record;
   view->parent_index = index_;
   if (record->counter.temporary) view->counter.begin(record->counter.family, view->count);
@@ -388,25 +448,31 @@ Image Image::subImage(Range featureChannelRange) const {
 }
 
 void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) const {
-  readBytes(dataBytes, dataLayout, {}, {{}, {width(), height(), 1}}, {0, featureChannels()}, imageIndex);
+  readBytes(dataBytes, dataLayout, {}, {{}, {width(), height(), 1}}, {0, featureChannels()},
+            imageIndex);
 }
 void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) const {
-  writeBytes(dataBytes, dataLayout, {}, {{}, {width(), height(), 1}}, {0, featureChannels()}, imageIndex);
+  writeBytes(dataBytes, dataLayout, {}, {{}, {width(), height(), 1}}, {0, featureChannels()},
+             imageIndex);
 }
 void Image::readBytes(void* dataBytes, DataLayout dataLayout, Strides strides, const Region& region,
                       ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) const {
-  transfer(*this, static_cast<std::byte*>(dataBytes), dataLayout, strides, region, featureChannelInfo, imageIndex, true);
+  transfer(*this, static_cast<std::byte*>(dataBytes), dataLayout, strides, region,
+           featureChannelInfo, imageIndex, true);
 }
-void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, Strides strides, const Region& region,
-                       ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) const {
-  transfer(*this, static_cast<std::byte*>(const_cast<void*>(dataBytes)), dataLayout, strides, region,  // NOLINT
+void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, Strides strides,
+                       const Region& region, ImageReadWriteParams featureChannelInfo,
+                       std::size_t imageIndex) const {
+  transfer(*this, static_cast<std::byte*>(const_cast<void*>(dataBytes)), dataLayout, strides,
+           region,  // NOLINT
            featureChannelInfo, imageIndex, false);
 }
 
 std::size_t Image::resourceSize() const {
   const auto& record = checked(*this);
   if (record->parent) return 0;
-  return static_cast<std::size_t>(record->desc.count()) / record->count * size_of(record->desc.type);
+  return static_cast<std::size_t>(record->desc.count()) / record->count *
+         size_of(record->desc.type);
 }
 PurgeableState Image::setPurgeableState(PurgeableState) const {
   const ImageRecord* owner = checked(*this).get();
@@ -426,10 +492,12 @@ std::size_t Image::readCount() const {
 void Image::setReadCount(std::size_t count) const {
   const auto& record = checked(*this);
   if (!record->counter.temporary || record->counter.reads_of(index_) == 0) {
-    misuse(*this, "readCount", record->counter.temporary ? "0: the storage is gone" : "of a permanent image",
+    misuse(*this, "readCount",
+           record->counter.temporary ? "0: the storage is gone" : "of a permanent image",
            "a temporary image that still has reads", "");
   }
-  record->change_reads(index_, 1, static_cast<std::ptrdiff_t>(count) - record->counter.reads_of(index_), nullptr);
+  record->change_reads(
+      index_, 1, static_cast<std::ptrdiff_t>(count) - record->counter.reads_of(index_), nullptr);
 }
 
 std::vector<float> Image::read_floats() const {
@@ -443,7 +511,9 @@ std::vector<float> Image::read_floats() const {
     for (std::int64_t y = 0; y < desc.h; ++y) {
       for (std::int64_t x = 0; x < desc.w; ++x) {
         for (std::int64_t c = 0; c < desc.c; ++c) {
-          values.push_back(load(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e, desc.type));
+          values.push_back(
+              load(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e,
+                   desc.type));
         }
       }
     }
@@ -455,7 +525,8 @@ void Image::write_floats(std::span<const float> values) const {
   check_host_access(*this, *checked(*this));
   const auto [desc, data] = detail::view_of(*this);
   if (values.size() != static_cast<std::size_t>(desc.count())) {
-    misuse(*this, "values", std::to_string(values.size()) + " floats", std::to_string(desc.count()), "");
+    misuse(*this, "values", std::to_string(values.size()) + " floats", std::to_string(desc.count()),
+           "");
   }
   auto* base = static_cast<std::byte*>(data);
   const auto e = static_cast<std::int64_t>(size_of(desc.type));
@@ -464,14 +535,16 @@ void Image::write_floats(std::span<const float> values) const {
     for (std::int64_t y = 0; y < desc.h; ++y) {
       for (std::int64_t x = 0; x < desc.w; ++x) {
         for (std::int64_t c = 0; c < desc.c; ++c) {
-          store(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e, desc.type, values[next++]);
+          store(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e,
+                desc.type, values[next++]);
         }
       }
     }
   }
 }
 
-TemporaryImage::TemporaryImage(const CommandBuffer& commandBuffer, const ImageDescriptor& imageDescriptor)
+TemporaryImage::TemporaryImage(const CommandBuffer& commandBuffer,
+                               const ImageDescriptor& imageDescriptor)
     : Image(ImageBatch(commandBuffer, imageDescriptor, 1).front()) {}
 
 std::shared_ptr<ImageAllocator> TemporaryImage::defaultAllocator() {
@@ -511,7 +584,8 @@ ImageBatch::ImageBatch(const Device& device, const ImageDescriptor& descriptor, 
   record_ = ImageRecord::make(device, descriptor, count, nullptr);
   count_ = static_cast<std::uint32_t>(count);
 }
-ImageBatch::ImageBatch(const CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, std::size_t count) {
+ImageBatch::ImageBatch(const CommandBuffer& commandBuffer, const ImageDescriptor& descriptor,
+                       std::size_t count) {
   if (count == 0) return;
   detail::Recording& recording = commandBuffer.recording();
   record_ = ImageRecord::make(recording.device(), descriptor, count, &recording);
@@ -520,14 +594,17 @@ ImageBatch::ImageBatch(const CommandBuffer& commandBuffer, const ImageDescriptor
 
 Image ImageBatch::operator[](std::size_t index) const {
   if (index >= size()) {
-    fail({"ImageBatch", "", "index", std::to_string(index), "less than " + std::to_string(size()), ""});
+    fail({"ImageBatch", "", "index", std::to_string(index), "less than " + std::to_string(size()),
+          ""});
   }
-  return loose_.empty() ? Image(record_, first_ + static_cast<std::uint32_t>(index)) : loose_[index];
+  return loose_.empty() ? Image(record_, first_ + static_cast<std::uint32_t>(index))
+                        : loose_[index];
 }
 
 ImageBatch ImageBatch::subrange(Range range) const {
   if (!inside(range.location, range.length, size())) {
-    fail({"ImageBatch", "", "range", std::to_string(range.length) + " images from " + std::to_string(range.location),
+    fail({"ImageBatch", "", "range",
+          std::to_string(range.length) + " images from " + std::to_string(range.location),
           "images below " + std::to_string(size()), ""});
   }
   if (!loose_.empty()) {
@@ -541,11 +618,13 @@ ImageBatch ImageBatch::subrange(Range range) const {
 
 std::size_t ImageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t amount) {
   if (const auto run = ImageRecord::run_of(batch); run.record != nullptr) {
-    if (run.record->counter.temporary) run.record->change_reads(run.first, run.count, amount, nullptr);
+    if (run.record->counter.temporary)
+      run.record->change_reads(run.first, run.count, amount, nullptr);
     return run.count;
   }
   std::size_t distinct = 0;
-  ImageBatchIterate(batch, [&](const Image& image, std::size_t) {  // first, so that all or none change
+  ImageBatchIterate(batch, [&](const Image& image,
+                               std::size_t) {  // first, so that all or none change
     ++distinct;
     const auto& record = checked(image);
     if (!record->counter.temporary) return std::numeric_limits<std::ptrdiff_t>::min();
@@ -554,7 +633,8 @@ std::size_t ImageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t
   });
   ImageBatchIterate(batch, [&](const Image& image, std::size_t) {
     const auto& record = checked(image);
-    if (record->counter.temporary) record->change_reads(ImageRecord::index_of(image), 1, amount, nullptr);
+    if (record->counter.temporary)
+      record->change_reads(ImageRecord::index_of(image), 1, amount, nullptr);
     return std::numeric_limits<std::ptrdiff_t>::min();
   });
   return distinct;

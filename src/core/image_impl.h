@@ -12,9 +12,9 @@ namespace cermet::detail {
 struct ImageRecord {
   Device device;
   ImageDescriptor descriptor;
-  std::uint32_t count = 1;     // images of this record; each has descriptor.numberOfImages
-  TensorDesc desc;             // all of them: n = count * numberOfImages
-  MemoryPtr memory;            // made at first use
+  std::uint32_t count = 1;      // images of this record; each has descriptor.numberOfImages
+  TensorDesc desc;              // all of them: n = count * numberOfImages
+  MemoryPtr memory;             // made at first use
   std::size_t byte_offset = 0;  // of a view inside its parent's memory
   std::string label;
 
@@ -23,7 +23,9 @@ struct ImageRecord {
 
   ReadCounter counter;
 
-  [[nodiscard]] static const std::shared_ptr<ImageRecord>& of(const Image& image) { return image.record_; }
+  [[nodiscard]] static const std::shared_ptr<ImageRecord>& of(const Image& image) {
+    return image.record_;
+  }
   [[nodiscard]] static std::uint32_t index_of(const Image& image) { return image.index_; }
   [[nodiscard]] static Image image(std::shared_ptr<ImageRecord> record, std::uint32_t index) {
     return {std::move(record), index};
@@ -47,15 +49,17 @@ struct ImageRecord {
     return result;
   }
 
-  [[nodiscard]] static std::shared_ptr<ImageRecord> make(const Device& device, const ImageDescriptor& descriptor,
+  [[nodiscard]] static std::shared_ptr<ImageRecord> make(const Device& device,
+                                                         const ImageDescriptor& descriptor,
                                                          std::size_t count, Recording* maker);
-  /// Storage and its retaining pointer, made on demand. Throws InvalidArgument once the last read is
-  /// over, of this record or of one that it is a view of.
+  /// Storage and its retaining pointer, made on demand. Throws InvalidArgument once the last read
+  /// is over, of this record or of one that it is a view of.
   [[nodiscard]] std::byte* address();
   [[nodiscard]] const MemoryPtr& storage();
 
   /// Adds to the count of `[first, first + n)`, skipping images at 0; releases at 0.
-  void change_reads(std::uint32_t first, std::uint32_t n, std::ptrdiff_t amount, Recording* recording);
+  void change_reads(std::uint32_t first, std::uint32_t n, std::ptrdiff_t amount,
+                    Recording* recording);
   void release(Recording* recording);
   void check_reads_left(std::uint32_t index) const;
 };

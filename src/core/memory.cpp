@@ -20,8 +20,9 @@ std::size_t Allocator::round_up(std::size_t bytes) {
 
 MemoryPtr Allocator::allocate(std::size_t bytes, bool zeroed) {
   if (bytes > std::numeric_limits<std::size_t>::max() / 4) {  // rounding up would wrap round
-    throw DeviceError(CommandBufferError::OutOfMemory,
-                      "The device has no " + std::to_string(bytes) + " bytes: more than any machine holds.");
+    throw DeviceError(
+        CommandBufferError::OutOfMemory,
+        "The device has no " + std::to_string(bytes) + " bytes: more than any machine holds.");
   }
   const std::size_t size = round_up(bytes);
   std::byte* block = nullptr;

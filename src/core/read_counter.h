@@ -32,8 +32,10 @@ struct ReadCounter {
     for (std::uint32_t i = first; i < first + n; ++i) {
       const std::ptrdiff_t left = reads_of(i);
       if (left != 0 && left + amount < 0) {
-        fail({what, label, "readCount", std::to_string(left) + ", to be changed by " + std::to_string(amount),
-              "a count that stays at 0 or more", "Raise readCount once for every encode that reads the object."});
+        fail({what, label, "readCount",
+              std::to_string(left) + ", to be changed by " + std::to_string(amount),
+              "a count that stays at 0 or more",
+              "Raise readCount once for every encode that reads the object."});
       }
       if (single_reads.empty()) return;  // all are equal
     }

@@ -38,7 +38,8 @@ State::State(std::vector<Buffer> resources) {
 }
 State::~State() = default;
 
-State::State(const detail::StateOrigin& origin, const StateResourceList& resourceList) : device_(origin.device) {
+State::State(const detail::StateOrigin& origin, const StateResourceList& resourceList)
+    : device_(origin.device) {
   static_cast<void>(detail::DeviceImpl::of(device_));
   for (const ImageDescriptor& descriptor : resourceList.textures_) {
     Resource& texture = resources_.emplace_back();
@@ -50,14 +51,16 @@ State::State(const detail::StateOrigin& origin, const StateResourceList& resourc
     temporary_ = true;
     family_ = origin.recording->family;
     for (Resource& resource : resources_) {
-      if (resource.type == StateResourceType::Buffer) resource.buffer = origin.make_buffer(resource.bytes);
+      if (resource.type == StateResourceType::Buffer)
+        resource.buffer = origin.make_buffer(resource.bytes);
     }
   }
 }
 
 namespace {
 struct Temporary final : State {  // gives make_shared a way in
-  Temporary(const detail::StateOrigin& origin, const StateResourceList& list) : State(origin, list) {}
+  Temporary(const detail::StateOrigin& origin, const StateResourceList& list)
+      : State(origin, list) {}
 };
 }  // namespace
 
@@ -69,7 +72,8 @@ StatePtr State::temporaryState(const CommandBuffer& commandBuffer, std::size_t b
   list.appendBuffer(bufferSize);
   return temporaryState(commandBuffer, list);
 }
-StatePtr State::temporaryState(const CommandBuffer& commandBuffer, const StateResourceList& resourceList) {
+StatePtr State::temporaryState(const CommandBuffer& commandBuffer,
+                               const StateResourceList& resourceList) {
   return std::make_shared<Temporary>(detail::StateOrigin::temporary(commandBuffer), resourceList);
 }
 
@@ -79,7 +83,8 @@ std::size_t State::readCount() const { return temporary_ ? static_cast<std::size
 void State::setReadCount(std::size_t count) {
   if (!temporary_) return;
   if (reads_ == 0) {
-    fail({class_name(), label_, "readCount", "0: the storage is gone", "a state that still has reads",
+    fail({class_name(), label_, "readCount", "0: the storage is gone",
+          "a state that still has reads",
           "Raise readCount before the last encode that reads the state."});
   }
   reads_ = static_cast<std::ptrdiff_t>(count);
@@ -88,11 +93,13 @@ void State::setReadCount(std::size_t count) {
 
 void State::check_usable(const detail::Recording& recording) const {
   if (!(device_ == recording.device())) {
-    fail({class_name(), label_, "the state", "on another device", "the device of the command buffer", ""});
+    fail({class_name(), label_, "the state", "on another device",
+          "the device of the command buffer", ""});
   }
   if (!temporary_) return;
   if (reads_ == 0) {
-    fail({class_name(), label_, "the state", "read for the last time already", "a temporary state with reads left",
+    fail({class_name(), label_, "the state", "read for the last time already",
+          "a temporary state with reads left",
           "Raise readCount once for every encode that reads it."});
   }
   if (family_ != recording.family) {
@@ -118,7 +125,8 @@ void State::release(detail::Recording* recording) {
 
 void State::allocate(Resource& resource, bool zeroed) {
   if (temporary_ && reads_ == 0) {
-    fail({class_name(), label_, "the state", "read for the last time already", "a temporary state with reads left", ""});
+    fail({class_name(), label_, "the state", "read for the last time already",
+          "a temporary state with reads left", ""});
   }
   if (resource.type == StateResourceType::Texture) {
     if (!resource.image) resource.image = Image(device_, resource.descriptor);
@@ -151,19 +159,24 @@ Image State::texture(std::size_t index, bool allocateMemory) {
   return resources_[index].image;
 }
 std::size_t State::bufferSize(std::size_t index) const {
-  return index < resources_.size() && resources_[index].type == StateResourceType::Buffer ? resources_[index].bytes : 0;
+  return index < resources_.size() && resources_[index].type == StateResourceType::Buffer
+             ? resources_[index].bytes
+             : 0;
 }
 StateTextureInfo State::textureInfo(std::size_t index) const {
   if (index >= resources_.size() || resources_[index].type != StateResourceType::Texture) return {};
   const ImageDescriptor& d = resources_[index].descriptor;
   const std::size_t slices = d.numberOfImages * ((d.featureChannels + 3) / 4);
-  return {d.width, d.height, 1, slices, d.pixelFormat(),
-          slices == 1 ? TextureType::Type2D : TextureType::Type2DArray, d.usage};
+  return {d.width, d.height,        1,
+          slices,  d.pixelFormat(), slices == 1 ? TextureType::Type2D : TextureType::Type2DArray,
+          d.usage};
 }
 StateResourceType State::resourceType(std::size_t index) const {
   return index < resources_.size() ? resources_[index].type : StateResourceType::None;
 }
-void State::synchronize(const CommandBuffer& commandBuffer) { check_usable(commandBuffer.recording()); }
+void State::synchronize(const CommandBuffer& commandBuffer) {
+  check_usable(commandBuffer.recording());
+}
 
 std::size_t State::resourceSize() const {
   std::size_t bytes = 0;
@@ -172,19 +185,22 @@ std::size_t State::resourceSize() const {
     const ImageDescriptor& d = resource.descriptor;
     bytes += resource.type == StateResourceType::Buffer
                  ? resource.bytes
-                 : d.width * d.height * d.featureChannels * d.numberOfImages * size_of(element_type(d.channelFormat));
+                 : d.width * d.height * d.featureChannels * d.numberOfImages *
+                       size_of(element_type(d.channelFormat));
   }
   return bytes;
 }
 
-ImageDescriptor State::destinationImageDescriptor(std::span<const Image>, std::span<const StatePtr>, Kernel&,
+ImageDescriptor State::destinationImageDescriptor(std::span<const Image>, std::span<const StatePtr>,
+                                                  Kernel&,
                                                   const ImageDescriptor& suggestedDescriptor) {
   return suggestedDescriptor;
 }
 
 StateBatch::StateBatch(std::vector<StatePtr> states) {
-  const bool same = !states.empty() && std::all_of(states.begin(), states.end(),
-                                                   [&](const StatePtr& state) { return state == states[0]; });
+  const bool same =
+      !states.empty() && std::all_of(states.begin(), states.end(),
+                                     [&](const StatePtr& state) { return state == states[0]; });
   if (same && states[0]) {
     one_ = states[0];
     count_ = states.size();
@@ -193,7 +209,8 @@ StateBatch::StateBatch(std::vector<StatePtr> states) {
   }
 }
 void StateBatch::refuse_index(std::size_t index) const {
-  fail({"StateBatch", "", "index", std::to_string(index), "less than " + std::to_string(size()), ""});
+  fail({"StateBatch", "", "index", std::to_string(index), "less than " + std::to_string(size()),
+        ""});
 }
 StateBatch StateBatch::repeated(StatePtr state, std::size_t count) {
   StateBatch batch;
@@ -213,17 +230,21 @@ std::vector<StatePtr> StateBatch::distinct() const {
 
 std::size_t StateBatchIncrementReadCount(const StateBatch& batch, std::ptrdiff_t amount) {
   const auto states = batch.distinct();
-  const auto changes = [](const StatePtr& state) { return state->isTemporary() && state->readCount() != 0; };
+  const auto changes = [](const StatePtr& state) {
+    return state->isTemporary() && state->readCount() != 0;
+  };
   for (const StatePtr& state : states) {  // first, so that all or none change
     if (changes(state) && static_cast<std::ptrdiff_t>(state->readCount()) + amount < 0) {
       fail({state->class_name(), state->label(), "readCount",
             std::to_string(state->readCount()) + ", to be changed by " + std::to_string(amount),
-            "a count that stays at 0 or more", "Raise readCount once for every encode that reads the state."});
+            "a count that stays at 0 or more",
+            "Raise readCount once for every encode that reads the state."});
     }
   }
   for (const StatePtr& state : states) {
     if (!changes(state)) continue;
-    state->setReadCount(static_cast<std::size_t>(static_cast<std::ptrdiff_t>(state->readCount()) + amount));
+    state->setReadCount(
+        static_cast<std::size_t>(static_cast<std::ptrdiff_t>(state->readCount()) + amount));
   }
   return states.size();
 }

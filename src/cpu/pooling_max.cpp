@@ -5,6 +5,7 @@
 // found again from the source. Channels are the inner loop.
 
 #include <array>
+#include <bit>
 
 #include "cpu/engine.h"
 
@@ -153,6 +154,11 @@ struct Scatter {
   }
 };
 
+/// Bits of `yes` where `mask` has ones: a store that the compiler cannot make conditional.
+inline std::int32_t choose(std::int32_t mask, std::int32_t yes, std::int32_t no) {
+  return no ^ ((yes ^ no) & mask);
+}
+
 /// One window: finds each channel's tap, then adds the gradient there.
 void scatter_window(const Scatter& s, std::int64_t j, std::int64_t i) {
   alignas(64) std::array<float, channel_block> best;
@@ -170,8 +176,11 @@ void scatter_window(const Scatter& s, std::int64_t j, std::int64_t i) {
 #pragma omp simd
       for (std::int64_t c = 0; c < channels; ++c) {
         const auto at = static_cast<std::size_t>(c);
-        chosen[at] = of_larger(value[c], best[at], tap, chosen[at]);
-        best[at] = larger(value[c], best[at]);
+        const float before = best[at];
+        const std::int32_t wins = of_larger(value[c], before, -1, 0);  // all bits or none
+        chosen[at] = choose(wins, tap, chosen[at]);
+        best[at] = std::bit_cast<float>(choose(wins, std::bit_cast<std::int32_t>(value[c]),
+                                               std::bit_cast<std::int32_t>(before)));
       }
     }
     ++tap;

@@ -9,8 +9,8 @@ using detail::GraphFilter;
 NNBinaryArithmeticNode::NNBinaryArithmeticNode(std::vector<NNImageNodePtr> sources)
     : NNFilterNode(std::move(sources), {}, std::make_shared<NNArithmeticGradientStateNode>()) {
   if (this->sources().size() != 2) {
-    fail({"NNBinaryArithmeticNode", "", "sources", std::to_string(this->sources().size()) + " image nodes",
-          "exactly two", ""});
+    fail({"NNBinaryArithmeticNode", "", "sources",
+          std::to_string(this->sources().size()) + " image nodes", "exactly two", ""});
   }
 }
 
@@ -28,9 +28,12 @@ void NNBinaryArithmeticNode::apply_to(CNNArithmetic& kernel) const {
   kernel.setMaximumValue(maximum_);
 }
 
-NNArithmeticGradientNode::NNArithmeticGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
-                                                   NNStateNodePtr gradientState, bool isSecondarySourceFilter)
-    : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)}, {std::move(gradientState)}),
+NNArithmeticGradientNode::NNArithmeticGradientNode(NNImageNodePtr sourceGradient,
+                                                   NNImageNodePtr sourceImage,
+                                                   NNStateNodePtr gradientState,
+                                                   bool isSecondarySourceFilter)
+    : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)},
+                           {std::move(gradientState)}),
       of_secondary_(isSecondarySourceFilter) {}
 
 void NNArithmeticGradientNode::apply_to(CNNArithmeticGradient& kernel) const {
@@ -48,7 +51,9 @@ namespace {
 
 class ArithmeticFilter final : public GraphFilter {
  public:
-  ArithmeticFilter(CNNAdd kernel, const NNFilterNode& node) : kernel_(std::move(kernel)) { detail::set_up(kernel_, node); }
+  ArithmeticFilter(CNNAdd kernel, const NNFilterNode& node) : kernel_(std::move(kernel)) {
+    detail::set_up(kernel_, node);
+  }
   [[nodiscard]] CNNAdd& kernel() override { return kernel_; }
   [[nodiscard]] Result encode(const Run& run) override {
     const Image sources[] = {run.sources[0].front(), run.sources[1].front()};
@@ -58,9 +63,11 @@ class ArithmeticFilter final : public GraphFilter {
       kernel_.encodeBatch(run.commands, run.sources[0], run.sources[1], result.images);
       return result;
     }
-    result.states = run.state_is_temporary
-                        ? kernel_.temporaryResultStateBatch(run.commands, run.sources[0], run.sources[1], {}, result.images)
-                        : kernel_.resultStateBatch(run.sources[0], run.sources[1], {}, result.images);
+    result.states =
+        run.state_is_temporary
+            ? kernel_.temporaryResultStateBatch(run.commands, run.sources[0], run.sources[1], {},
+                                                result.images)
+            : kernel_.resultStateBatch(run.sources[0], run.sources[1], {}, result.images);
     kernel_.encodeBatch(run.commands, run.sources[0], run.sources[1], result.states, result.images);
     return result;
   }
@@ -80,7 +87,8 @@ std::unique_ptr<GraphFilter> NNAdditionNode::instantiate(const detail::GraphBuil
 NNFilterNode::Gradients NNAdditionNode::make_gradients(const NNImageNodePtr& gradient) {
   Gradients made;
   for (const bool second : {false, true}) {
-    auto node = std::make_shared<NNAdditionGradientNode>(gradient, sources()[second ? 1 : 0], resultState(), second);
+    auto node = std::make_shared<NNAdditionGradientNode>(gradient, sources()[second ? 1 : 0],
+                                                         resultState(), second);
     node->setPrimaryScale(second ? secondaryScale() : primaryScale());
     made.nodes.push_back(std::move(node));
     made.sources.push_back(second ? 1 : 0);
@@ -88,7 +96,8 @@ NNFilterNode::Gradients NNAdditionNode::make_gradients(const NNImageNodePtr& gra
   return made;
 }
 
-std::unique_ptr<GraphFilter> NNAdditionGradientNode::instantiate(const detail::GraphBuild& build) const {
+std::unique_ptr<GraphFilter> NNAdditionGradientNode::instantiate(
+    const detail::GraphBuild& build) const {
   CNNAddGradient kernel(build.device, isSecondarySourceFilter());
   apply_to(kernel);
   return detail::gradient_filter(std::move(kernel), *this);

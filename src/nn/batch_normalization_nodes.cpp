@@ -16,7 +16,9 @@ class BatchNormalizationFilter final : public GraphFilter {
     statistics_kernel_.setLabel(kernel_.label());
   }
   [[nodiscard]] CNNBatchNormalization& kernel() override { return kernel_; }
-  [[nodiscard]] std::size_t reads_of_source(std::size_t) const override { return statistics_ ? 2 : 1; }
+  [[nodiscard]] std::size_t reads_of_source(std::size_t) const override {
+    return statistics_ ? 2 : 1;
+  }
 
   [[nodiscard]] Result encode(const Run& run) override {
     const Image first = run.sources[0].front();
@@ -26,8 +28,8 @@ class BatchNormalizationFilter final : public GraphFilter {
       kernel_.encodeBatch(run.commands, run.sources[0], result.images);
       return result;
     }
-    const auto state =
-        std::dynamic_pointer_cast<CNNBatchNormalizationState>(kernel_.resultState(first, {}, result.images.front()));
+    const auto state = std::dynamic_pointer_cast<CNNBatchNormalizationState>(
+        kernel_.resultState(first, {}, result.images.front()));
     if (statistics_) statistics_kernel_.encodeBatch(run.commands, run.sources[0], state);
     kernel_.encodeBatch(run.commands, run.sources[0], state, result.images);
     result.states = StateBatch::repeated(state, run.sources[0].size());
@@ -46,9 +48,15 @@ class BatchNormalizationFilter final : public GraphFilter {
 
 class BatchNormalizationGradientFilter final : public GraphFilter {
  public:
-  BatchNormalizationGradientFilter(const Device& device, const NNFilterNode& node, NNTrainingStyle style,
-                                   std::shared_ptr<CNNBatchNormalizationDataSource> source, CNNBatchNormalization* forward)
-      : kernel_(device), statistics_kernel_(device), style_(style), source_(std::move(source)), forward_(forward) {
+  BatchNormalizationGradientFilter(const Device& device, const NNFilterNode& node,
+                                   NNTrainingStyle style,
+                                   std::shared_ptr<CNNBatchNormalizationDataSource> source,
+                                   CNNBatchNormalization* forward)
+      : kernel_(device),
+        statistics_kernel_(device),
+        style_(style),
+        source_(std::move(source)),
+        forward_(forward) {
     detail::set_up(kernel_, node);
     statistics_kernel_.setLabel(kernel_.label());
   }
@@ -58,15 +66,16 @@ class BatchNormalizationGradientFilter final : public GraphFilter {
   [[nodiscard]] Result encode(const Run& run) override {
     const auto state = run.states[0].at<CNNBatchNormalizationState>(0);
     if (!state) {
-      fail({"CNNBatchNormalizationGradientNode", kernel_.label(), "gradientState", "of another kind",
-            "the state of a batch normalisation", ""});
+      fail({"CNNBatchNormalizationGradientNode", kernel_.label(), "gradientState",
+            "of another kind", "the state of a batch normalisation", ""});
     }
     const Image sources[] = {run.sources[0].front(), run.sources[1].front()};
     const StatePtr plain = state;
     static_cast<void>(statistics_kernel_.destinationImageDescriptor(sources, {&plain, 1}));
     statistics_kernel_.encodeBatch(run.commands, run.sources[0], run.sources[1], state);
     Result result;
-    std::shared_ptr<ImageAllocator> own;  // of a gradient that nobody needs: its reads are counted all the same
+    std::shared_ptr<ImageAllocator>
+        own;  // of a gradient that nobody needs: its reads are counted all the same
     Run with_allocator = run;
     if (run.allocator == nullptr) {
       own = TemporaryImage::defaultAllocator();
@@ -90,8 +99,10 @@ class BatchNormalizationGradientFilter final : public GraphFilter {
   [[nodiscard]] std::function<void()> on_completion() override {
     if (!has(NNTrainingStyle::UpdateDeviceCPU) || !source_) return {};
     return [this, state = state_] {
-      if (source_->updateMeanAndVariance(state) && forward_ != nullptr) forward_->reloadMeanAndVarianceFromDataSource();
-      if (source_->updateGammaAndBeta(state) && forward_ != nullptr) forward_->reloadGammaAndBetaFromDataSource();
+      if (source_->updateMeanAndVariance(state) && forward_ != nullptr)
+        forward_->reloadMeanAndVarianceFromDataSource();
+      if (source_->updateGammaAndBeta(state) && forward_ != nullptr)
+        forward_->reloadGammaAndBetaFromDataSource();
     };
   }
 
@@ -109,32 +120,40 @@ class BatchNormalizationGradientFilter final : public GraphFilter {
 
 }  // namespace
 
-CNNBatchNormalizationNode::CNNBatchNormalizationNode(NNImageNodePtr source,
-                                                     std::shared_ptr<CNNBatchNormalizationDataSource> dataSource)
-    : NNFilterNode({std::move(source)}, {}, std::make_shared<NNGradientStateNode>()), source_(std::move(dataSource)) {
+CNNBatchNormalizationNode::CNNBatchNormalizationNode(
+    NNImageNodePtr source, std::shared_ptr<CNNBatchNormalizationDataSource> dataSource)
+    : NNFilterNode({std::move(source)}, {}, std::make_shared<NNGradientStateNode>()),
+      source_(std::move(dataSource)) {
   if (!source_) fail({"CNNBatchNormalizationNode", "", "dataSource", "null", "a data source", ""});
 }
 
-std::unique_ptr<GraphFilter> CNNBatchNormalizationNode::instantiate(const detail::GraphBuild& build) const {
+std::unique_ptr<GraphFilter> CNNBatchNormalizationNode::instantiate(
+    const detail::GraphBuild& build) const {
   bool statistics = build.consumed_states.contains(result_state_nodes()[0].get());
   if (flags_ == CNNBatchNormalizationFlags::CalculateStatisticsAlways) statistics = true;
   if (flags_ == CNNBatchNormalizationFlags::CalculateStatisticsNever) statistics = false;
-  return std::make_unique<BatchNormalizationFilter>(CNNBatchNormalization(build.device, source_), *this, statistics);
+  return std::make_unique<BatchNormalizationFilter>(CNNBatchNormalization(build.device, source_),
+                                                    *this, statistics);
 }
 
 NNFilterNode::Gradients CNNBatchNormalizationNode::make_gradients(const NNImageNodePtr& gradient) {
-  auto node = std::make_shared<CNNBatchNormalizationGradientNode>(gradient, sources()[0], resultState());
+  auto node =
+      std::make_shared<CNNBatchNormalizationGradientNode>(gradient, sources()[0], resultState());
   node->setTrainingStyle(trainingStyle());
   return {{node}, {0}};
 }
 
-std::unique_ptr<GraphFilter> CNNBatchNormalizationGradientNode::instantiate(const detail::GraphBuild& build) const {
+std::unique_ptr<GraphFilter> CNNBatchNormalizationGradientNode::instantiate(
+    const detail::GraphBuild& build) const {
   const NNFilterNode* producer = source_states()[0]->producer();
   const auto* forward = dynamic_cast<const CNNBatchNormalizationNode*>(producer);
   const auto found = build.built.find(producer);
-  auto* kernel = found == build.built.end() ? nullptr : dynamic_cast<CNNBatchNormalization*>(&found->second->kernel());
-  return std::make_unique<BatchNormalizationGradientFilter>(build.device, *this, trainingStyle(),
-                                                            forward != nullptr ? forward->data_source() : nullptr, kernel);
+  auto* kernel = found == build.built.end()
+                     ? nullptr
+                     : dynamic_cast<CNNBatchNormalization*>(&found->second->kernel());
+  return std::make_unique<BatchNormalizationGradientFilter>(
+      build.device, *this, trainingStyle(), forward != nullptr ? forward->data_source() : nullptr,
+      kernel);
 }
 
 }  // namespace cermet

@@ -15,19 +15,21 @@ class ForwardFilter final : public detail::UnaryFilter<K> {
   void reload_from_data_source() override { this->kernel().reloadWeightsAndBiasesFromDataSource(); }
 };
 
-/// The gradient kernel and the update of the layer: both kernels share one set of parameters, so that
-/// an update is one copy and one refresh.
+/// The gradient kernel and the update of the layer: both kernels share one set of parameters, so
+/// that an update is one copy and one refresh.
 template <class K>
 class ConvolutionGradientFilter final : public GraphFilter {
  public:
   ConvolutionGradientFilter(K kernel, const NNFilterNode& node, NNTrainingStyle style,
-                            std::shared_ptr<CNNConvolutionDataSource> source, CNNConvolution* forward, bool data_needed)
+                            std::shared_ptr<CNNConvolutionDataSource> source,
+                            CNNConvolution* forward, bool data_needed)
       : kernel_(std::move(kernel)), style_(style), source_(std::move(source)), forward_(forward) {
     detail::set_up(kernel_, node);
     const bool learns = style != NNTrainingStyle::UpdateDeviceNone;
-    kernel_.setGradientOption(!data_needed ? CNNConvolutionGradientOption::GradientWithWeightsAndBias
-                              : learns     ? CNNConvolutionGradientOption::All
-                                           : CNNConvolutionGradientOption::GradientWithData);
+    kernel_.setGradientOption(!data_needed
+                                  ? CNNConvolutionGradientOption::GradientWithWeightsAndBias
+                              : learns ? CNNConvolutionGradientOption::All
+                                       : CNNConvolutionGradientOption::GradientWithData);
     share();
   }
   [[nodiscard]] K& kernel() override { return kernel_; }
@@ -104,15 +106,19 @@ class ConvolutionGradientFilter final : public GraphFilter {
 
 CNNConvolution* forward_kernel(const NNFilterNode& node, const detail::GraphBuild& build) {
   const auto found = build.built.find(node.source_states().at(0)->producer());
-  return found == build.built.end() ? nullptr : dynamic_cast<CNNConvolution*>(&found->second->kernel());
+  return found == build.built.end() ? nullptr
+                                    : dynamic_cast<CNNConvolution*>(&found->second->kernel());
 }
 
-/// Training computes with the plain convolution: what is fused into the forward pass has no gradient.
-void refuse_fused(const CNNConvolutionDataSource& source, std::string_view node, const std::string& label) {
+/// Training computes with the plain convolution: what is fused into the forward pass has no
+/// gradient.
+void refuse_fused(const CNNConvolutionDataSource& source, std::string_view node,
+                  const std::string& label) {
   const auto descriptor = source.descriptor();
   const bool neuron = descriptor->fusedNeuronDescriptor().neuronType() != CNNNeuronType::None;
   if (!neuron && descriptor->folding().factor.empty()) return;
-  fail({node, label, "weights", neuron ? "a data source with a fused neuron" : "a data source with folded normalisation",
+  fail({node, label, "weights",
+        neuron ? "a data source with a fused neuron" : "a data source with folded normalisation",
         "a plain convolution", "Put the neuron or the normalisation into a node of its own."});
 }
 
@@ -121,28 +127,32 @@ std::unique_ptr<GraphFilter> gradient_of(const NNFilterNode& node, NNTrainingSty
                                          const std::shared_ptr<CNNConvolutionDataSource>& source,
                                          const detail::GraphBuild& build) {
   if (!source) {
-    fail({node.class_name(), node.label(), "weights", "null", "a data source, here or on the forward node", ""});
+    fail({node.class_name(), node.label(), "weights", "null",
+          "a data source, here or on the forward node", ""});
   }
   refuse_fused(*source, node.class_name(), node.label());
-  return std::make_unique<ConvolutionGradientFilter<K>>(K(build.device, source), node, style, source,
-                                                        forward_kernel(node, build), !build.result_unused.contains(&node));
+  return std::make_unique<ConvolutionGradientFilter<K>>(K(build.device, source), node, style,
+                                                        source, forward_kernel(node, build),
+                                                        !build.result_unused.contains(&node));
 }
 
 }  // namespace
 
-CNNConvolutionNode::CNNConvolutionNode(NNImageNodePtr source, std::shared_ptr<CNNConvolutionDataSource> weights)
+CNNConvolutionNode::CNNConvolutionNode(NNImageNodePtr source,
+                                       std::shared_ptr<CNNConvolutionDataSource> weights)
     : NNFilterNode({std::move(source)}, {}, std::make_shared<CNNConvolutionGradientStateNode>()),
       weights_(std::move(weights)) {
   if (!weights_) fail({"CNNConvolutionNode", "", "weights", "null", "a data source", ""});
 }
-std::shared_ptr<CNNConvolutionNode> CNNConvolutionNode::node(NNImageNodePtr source,
-                                                             std::shared_ptr<CNNConvolutionDataSource> weights) {
+std::shared_ptr<CNNConvolutionNode> CNNConvolutionNode::node(
+    NNImageNodePtr source, std::shared_ptr<CNNConvolutionDataSource> weights) {
   return std::make_shared<CNNConvolutionNode>(std::move(source), std::move(weights));
 }
 std::shared_ptr<CNNConvolutionGradientStateNode> CNNConvolutionNode::convolutionGradientState() {
   return std::static_pointer_cast<CNNConvolutionGradientStateNode>(resultState());
 }
-std::unique_ptr<GraphFilter> CNNConvolutionNode::instantiate(const detail::GraphBuild& build) const {
+std::unique_ptr<GraphFilter> CNNConvolutionNode::instantiate(
+    const detail::GraphBuild& build) const {
   CNNConvolution kernel(build.device, weights_);
   kernel.setAccumulatorPrecisionOption(accumulator_);
   return std::make_unique<ForwardFilter<CNNConvolution>>(std::move(kernel), *this);
@@ -151,7 +161,8 @@ std::unique_ptr<GraphFilter> CNNConvolutionNode::instantiate(const detail::Graph
 namespace {
 template <class Node>
 std::shared_ptr<Node> gradient_node(CNNConvolutionNode& forward, const NNImageNodePtr& gradient) {
-  auto node = std::make_shared<Node>(gradient, forward.sources()[0], forward.convolutionGradientState(), nullptr);
+  auto node = std::make_shared<Node>(gradient, forward.sources()[0],
+                                     forward.convolutionGradientState(), nullptr);
   node->setTrainingStyle(forward.trainingStyle());
   return node;
 }
@@ -161,11 +172,12 @@ NNFilterNode::Gradients CNNConvolutionNode::make_gradients(const NNImageNodePtr&
   return {{gradient_node<CNNConvolutionGradientNode>(*this, gradient)}, {0}};
 }
 
-std::shared_ptr<CNNFullyConnectedNode> CNNFullyConnectedNode::node(NNImageNodePtr source,
-                                                                   std::shared_ptr<CNNConvolutionDataSource> weights) {
+std::shared_ptr<CNNFullyConnectedNode> CNNFullyConnectedNode::node(
+    NNImageNodePtr source, std::shared_ptr<CNNConvolutionDataSource> weights) {
   return std::make_shared<CNNFullyConnectedNode>(std::move(source), std::move(weights));
 }
-std::unique_ptr<GraphFilter> CNNFullyConnectedNode::instantiate(const detail::GraphBuild& build) const {
+std::unique_ptr<GraphFilter> CNNFullyConnectedNode::instantiate(
+    const detail::GraphBuild& build) const {
   CNNFullyConnected kernel(build.device, weights());
   kernel.setAccumulatorPrecisionOption(accumulatorPrecision());
   return std::make_unique<ForwardFilter<CNNFullyConnected>>(std::move(kernel), *this);
@@ -178,22 +190,25 @@ CNNConvolutionGradientNode::CNNConvolutionGradientNode(
     NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
     std::shared_ptr<CNNConvolutionGradientStateNode> convolutionGradientState,
     std::shared_ptr<CNNConvolutionDataSource> weights)
-    : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)}, {std::move(convolutionGradientState)}),
+    : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)},
+                           {std::move(convolutionGradientState)}),
       weights_(std::move(weights)) {}
 
 std::shared_ptr<CNNConvolutionGradientNode> CNNConvolutionGradientNode::node(
     NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
     std::shared_ptr<CNNConvolutionGradientStateNode> convolutionGradientState,
     std::shared_ptr<CNNConvolutionDataSource> weights) {
-  return std::make_shared<CNNConvolutionGradientNode>(std::move(sourceGradient), std::move(sourceImage),
-                                                      std::move(convolutionGradientState), std::move(weights));
+  return std::make_shared<CNNConvolutionGradientNode>(
+      std::move(sourceGradient), std::move(sourceImage), std::move(convolutionGradientState),
+      std::move(weights));
 }
 std::shared_ptr<CNNConvolutionDataSource> CNNConvolutionGradientNode::trained_source() const {
   if (weights_) return weights_;
   const auto* forward = dynamic_cast<const CNNConvolutionNode*>(source_states()[0]->producer());
   return forward != nullptr ? forward->weights() : nullptr;
 }
-std::unique_ptr<GraphFilter> CNNConvolutionGradientNode::instantiate(const detail::GraphBuild& build) const {
+std::unique_ptr<GraphFilter> CNNConvolutionGradientNode::instantiate(
+    const detail::GraphBuild& build) const {
   return gradient_of<CNNConvolutionGradient>(*this, trainingStyle(), trained_source(), build);
 }
 
@@ -201,10 +216,12 @@ std::shared_ptr<CNNFullyConnectedGradientNode> CNNFullyConnectedGradientNode::no
     NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
     std::shared_ptr<CNNConvolutionGradientStateNode> convolutionGradientState,
     std::shared_ptr<CNNConvolutionDataSource> weights) {
-  return std::make_shared<CNNFullyConnectedGradientNode>(std::move(sourceGradient), std::move(sourceImage),
-                                                         std::move(convolutionGradientState), std::move(weights));
+  return std::make_shared<CNNFullyConnectedGradientNode>(
+      std::move(sourceGradient), std::move(sourceImage), std::move(convolutionGradientState),
+      std::move(weights));
 }
-std::unique_ptr<GraphFilter> CNNFullyConnectedGradientNode::instantiate(const detail::GraphBuild& build) const {
+std::unique_ptr<GraphFilter> CNNFullyConnectedGradientNode::instantiate(
+    const detail::GraphBuild& build) const {
   return gradient_of<CNNFullyConnectedGradient>(*this, trainingStyle(), trained_source(), build);
 }
 

@@ -61,8 +61,9 @@ struct NNGraph::Impl {
   Index image_of(const NNImageNode& node) {
     const auto [at, fresh] = image_index.try_emplace(&node, images.size());
     if (fresh) {
-      images.push_back({&node, node.handle(), node.format(), node.imageAllocator(), node.exportFromGraph(),
-                        node.synchronizeResource(), node.producer() == nullptr, 0});
+      images.push_back({&node, node.handle(), node.format(), node.imageAllocator(),
+                        node.exportFromGraph(), node.synchronizeResource(),
+                        node.producer() == nullptr, 0});
       if (node.exportFromGraph()) exported_images.push_back(at->second);
     }
     return at->second;
@@ -116,10 +117,12 @@ struct NNGraph::Impl {
     for (auto it = schedule.rbegin(); it != schedule.rend(); ++it) {
       const NNFilterNode& filter = **it;
       const auto* trainable = dynamic_cast<const NNTrainableNode*>(&filter);
-      const bool learns = trainable != nullptr && dynamic_cast<const NNGradientFilterNode*>(&filter) != nullptr &&
+      const bool learns = trainable != nullptr &&
+                          dynamic_cast<const NNGradientFilterNode*>(&filter) != nullptr &&
                           trainable->trainingStyle() != NNTrainingStyle::UpdateDeviceNone;
       bool keep = learns || wanted.contains(&filter.result_image());
-      for (const auto& state : filter.result_state_nodes()) keep = keep || wanted.contains(state.get());
+      for (const auto& state : filter.result_state_nodes())
+        keep = keep || wanted.contains(state.get());
       if (!keep) continue;
       kept.insert(&filter);
       for (const auto& source : filter.sources()) wanted.insert(source.get());
@@ -142,7 +145,8 @@ struct NNGraph::Impl {
     for (const NNFilterNode* filter : schedule) {
       const NNImageNode* image = &filter->result_image();
       bool used = read.contains(image) || images[image_index.at(image)].exported;
-      for (std::size_t i = 0; i < results.size(); ++i) used = used || (needed[i] && images[results[i]].node == image);
+      for (std::size_t i = 0; i < results.size(); ++i)
+        used = used || (needed[i] && images[results[i]].node == image);
       if (!used) unused.insert(filter);
     }
     std::map<const NNFilterNode*, GraphFilter*> built;
@@ -150,10 +154,13 @@ struct NNGraph::Impl {
       if (!kept.contains(node)) continue;
       FilterEntry entry;
       entry.node = node;
-      entry.name = std::string(node->class_name()) + (node->label().empty() ? "" : " \"" + node->label() + "\"");
+      entry.name = std::string(node->class_name()) +
+                   (node->label().empty() ? "" : " \"" + node->label() + "\"");
       entry.filter = node->instantiate({device, consumed, built, unused});
-      for (const auto& source : node->sources()) entry.sources.push_back(image_index.at(source.get()));
-      for (const auto& state : node->source_states()) entry.states.push_back(state_index.at(state.get()));
+      for (const auto& source : node->sources())
+        entry.sources.push_back(image_index.at(source.get()));
+      for (const auto& state : node->source_states())
+        entry.states.push_back(state_index.at(state.get()));
       if (!unused.contains(node)) entry.result = image_index.at(&node->result_image());
       for (const auto& state : node->result_state_nodes()) {
         if (consumed.contains(state.get())) entry.result_state = state_index.at(state.get());
@@ -171,7 +178,8 @@ struct NNGraph::Impl {
 
   /// Reads that a temporary image needs: the filters', and one each for being exported or a result.
   [[nodiscard]] std::ptrdiff_t reads_of(Index index) const {
-    std::ptrdiff_t reads = static_cast<std::ptrdiff_t>(images[index].reads) + (images[index].exported ? 1 : 0);
+    std::ptrdiff_t reads =
+        static_cast<std::ptrdiff_t>(images[index].reads) + (images[index].exported ? 1 : 0);
     for (std::size_t i = 0; i < results.size(); ++i) {
       const bool listed_already = i > 0 && images[index].exported;
       if (results[i] == index && needed[i] && !listed_already) ++reads;
@@ -185,14 +193,17 @@ struct NNGraph::Impl {
   }
 
   ImageBatch encode(const CommandBuffer& commands, std::span<const ImageBatch> source_images,
-                    std::span<const StateBatch> source_states, std::vector<ImageBatch>* intermediates,
+                    std::span<const StateBatch> source_states,
+                    std::vector<ImageBatch>* intermediates,
                     std::vector<StateBatch>* destination_states) {
     std::vector<ImageBatch> image(images.size());
     std::vector<StateBatch> state(states.size());
     for (std::size_t i = 0; i < image_inputs.size(); ++i) {
       image[image_inputs[i]] = source_images[i];
-      // The graph holds a source to its end, however often it reads it, and lowers its count by one.
-      ImageBatchIncrementReadCount(source_images[i], static_cast<std::ptrdiff_t>(images[image_inputs[i]].reads));
+      // The graph holds a source to its end, however often it reads it, and lowers its count by
+      // one.
+      ImageBatchIncrementReadCount(source_images[i],
+                                   static_cast<std::ptrdiff_t>(images[image_inputs[i]].reads));
     }
     for (std::size_t i = 0; i < state_inputs.size(); ++i) state[state_inputs[i]] = source_states[i];
 
@@ -203,13 +214,15 @@ struct NNGraph::Impl {
       states_in.clear();
       for (const Index i : entry.sources) sources.push_back(image[i]);
       for (const Index i : entry.states) states_in.push_back(state[i]);
-      GraphFilter::Run run{commands, sources, states_in, entry.result_state != none, false, format, nullptr, entry.result != none};
+      GraphFilter::Run run{commands, sources, states_in, entry.result_state != none,
+                           false,    format,  nullptr,   entry.result != none};
       if (entry.result != none) {
         const ImageEntry& result = images[entry.result];
         if (result.format != ImageFeatureChannelFormat::None) run.format = result.format;
         run.allocator = allocator_of(entry.result);
       }
-      if (entry.result_state != none) run.state_is_temporary = states[entry.result_state].exported && states_are_temporary;
+      if (entry.result_state != none)
+        run.state_is_temporary = states[entry.result_state].exported && states_are_temporary;
       GraphFilter::Result made = entry.filter->encode(run);
       if (entry.result != none) {
         ImageBatchIncrementReadCount(made.images, reads_of(entry.result) - 1);
@@ -218,10 +231,12 @@ struct NNGraph::Impl {
       }
       if (entry.result_state != none) {
         state[entry.result_state] = std::move(made.states);
-        if (states[entry.result_state].synchronized) StateBatchSynchronize(state[entry.result_state], commands);
+        if (states[entry.result_state].synchronized)
+          StateBatchSynchronize(state[entry.result_state], commands);
       }
       if (auto work = entry.filter->on_completion()) {
-        CommandBuffer(commands).addCompletedHandler([work = std::move(work)](const CommandBuffer&) { work(); });
+        CommandBuffer(commands).addCompletedHandler(
+            [work = std::move(work)](const CommandBuffer&) { work(); });
       }
     }
     for (const Index i : image_inputs) ImageBatchIncrementReadCount(image[i], -1);
@@ -267,78 +282,102 @@ std::vector<HandlePtr> handles(const Entries& entries, const std::vector<Index>&
 }
 }  // namespace
 
-std::vector<HandlePtr> NNGraph::sourceImageHandles() const { return handles(impl_->images, impl_->image_inputs); }
-std::vector<HandlePtr> NNGraph::sourceStateHandles() const { return handles(impl_->states, impl_->state_inputs); }
-std::vector<HandlePtr> NNGraph::intermediateImageHandles() const { return handles(impl_->images, impl_->exported_images); }
-std::vector<HandlePtr> NNGraph::resultStateHandles() const { return handles(impl_->states, impl_->exported_states); }
+std::vector<HandlePtr> NNGraph::sourceImageHandles() const {
+  return handles(impl_->images, impl_->image_inputs);
+}
+std::vector<HandlePtr> NNGraph::sourceStateHandles() const {
+  return handles(impl_->states, impl_->state_inputs);
+}
+std::vector<HandlePtr> NNGraph::intermediateImageHandles() const {
+  return handles(impl_->images, impl_->exported_images);
+}
+std::vector<HandlePtr> NNGraph::resultStateHandles() const {
+  return handles(impl_->states, impl_->exported_states);
+}
 HandlePtr NNGraph::resultHandle() const { return impl_->images[impl_->results[0]].handle; }
 bool NNGraph::resultImageIsNeeded() const { return impl_->needed[0]; }
 bool NNGraph::outputStateIsTemporary() const { return impl_->states_are_temporary; }
 void NNGraph::setOutputStateIsTemporary(bool temporary) { impl_->states_are_temporary = temporary; }
-const std::shared_ptr<ImageAllocator>& NNGraph::destinationImageAllocator() const { return impl_->allocator; }
+const std::shared_ptr<ImageAllocator>& NNGraph::destinationImageAllocator() const {
+  return impl_->allocator;
+}
 void NNGraph::setDestinationImageAllocator(std::shared_ptr<ImageAllocator> allocator) {
   impl_->allocator = allocator ? std::move(allocator) : Image::defaultAllocator();
 }
 ImageFeatureChannelFormat NNGraph::format() const { return impl_->format; }
 void NNGraph::setFormat(ImageFeatureChannelFormat format) { impl_->format = format; }
 
-ImageBatch NNGraph::encodeBatch(const CommandBuffer& commandBuffer, std::span<const ImageBatch> sourceImages,
+ImageBatch NNGraph::encodeBatch(const CommandBuffer& commandBuffer,
+                                std::span<const ImageBatch> sourceImages,
                                 std::span<const StateBatch> sourceStates) {
   return encodeBatch(commandBuffer, sourceImages, sourceStates, nullptr, nullptr);
 }
 
-ImageBatch NNGraph::encodeBatch(const CommandBuffer& commandBuffer, std::span<const ImageBatch> sourceImages,
-                                std::span<const StateBatch> sourceStates, std::vector<ImageBatch>* intermediateImages,
+ImageBatch NNGraph::encodeBatch(const CommandBuffer& commandBuffer,
+                                std::span<const ImageBatch> sourceImages,
+                                std::span<const StateBatch> sourceStates,
+                                std::vector<ImageBatch>* intermediateImages,
                                 std::vector<StateBatch>* destinationStates) {
   const auto inputs = [](const std::vector<HandlePtr>& list) {
     std::string names;
-    for (const HandlePtr& handle : list) names += (names.empty() ? "" : ", ") + (handle ? handle->label() : std::string("unnamed"));
+    for (const HandlePtr& handle : list)
+      names += (names.empty() ? "" : ", ") + (handle ? handle->label() : std::string("unnamed"));
     return std::to_string(list.size()) + " (" + names + ")";
   };
   if (sourceImages.size() != impl_->image_inputs.size()) {
-    complain("sourceImages", std::to_string(sourceImages.size()) + " batches", inputs(sourceImageHandles()),
+    complain("sourceImages", std::to_string(sourceImages.size()) + " batches",
+             inputs(sourceImageHandles()),
              "Pass one batch for each entry of sourceImageHandles, in that order.");
   }
   if (sourceStates.size() != impl_->state_inputs.size()) {
-    complain("sourceStates", std::to_string(sourceStates.size()) + " batches", inputs(sourceStateHandles()),
+    complain("sourceStates", std::to_string(sourceStates.size()) + " batches",
+             inputs(sourceStateHandles()),
              "Pass one batch for each entry of sourceStateHandles, in that order.");
   }
   const std::size_t count = sourceImages.empty() ? 0 : sourceImages[0].size();
   if (count == 0) complain("sourceImages", "empty", "one or more images for each input");
   for (const ImageBatch& batch : sourceImages) {
-    if (batch.size() != count) complain("sourceImages", "batches of different sizes", "the same number of images in each");
+    if (batch.size() != count)
+      complain("sourceImages", "batches of different sizes", "the same number of images in each");
   }
   for (const StateBatch& batch : sourceStates) {
-    if (batch.size() != count) complain("sourceStates", "a batch of another size", std::to_string(count) + " states in each");
+    if (batch.size() != count)
+      complain("sourceStates", "a batch of another size",
+               std::to_string(count) + " states in each");
   }
-  return impl_->encode(commandBuffer, sourceImages, sourceStates, intermediateImages, destinationStates);
+  return impl_->encode(commandBuffer, sourceImages, sourceStates, intermediateImages,
+                       destinationStates);
 }
 
 Image NNGraph::encode(const CommandBuffer& commandBuffer, std::span<const Image> sourceImages) {
   return encode(commandBuffer, sourceImages, {}, nullptr, nullptr);
 }
 Image NNGraph::encode(const CommandBuffer& commandBuffer, std::span<const Image> sourceImages,
-                      std::span<const StatePtr> sourceStates, std::vector<Image>* intermediateImages,
+                      std::span<const StatePtr> sourceStates,
+                      std::vector<Image>* intermediateImages,
                       std::vector<StatePtr>* destinationStates) {
   std::vector<ImageBatch> images, intermediates;
   std::vector<StateBatch> states, destinations;
   for (const Image& image : sourceImages) images.emplace_back(std::vector<Image>{image});
   for (const StatePtr& state : sourceStates) states.push_back(StateBatch::repeated(state, 1));
-  const ImageBatch result = encodeBatch(commandBuffer, images, states, intermediateImages != nullptr ? &intermediates : nullptr,
+  const ImageBatch result = encodeBatch(commandBuffer, images, states,
+                                        intermediateImages != nullptr ? &intermediates : nullptr,
                                         destinationStates != nullptr ? &destinations : nullptr);
-  for (const ImageBatch& batch : intermediates) intermediateImages->push_back(batch.empty() ? Image() : batch.front());
-  for (const StateBatch& batch : destinations) destinationStates->push_back(batch.empty() ? nullptr : batch[0]);
+  for (const ImageBatch& batch : intermediates)
+    intermediateImages->push_back(batch.empty() ? Image() : batch.front());
+  for (const StateBatch& batch : destinations)
+    destinationStates->push_back(batch.empty() ? nullptr : batch[0]);
   return result.empty() ? Image() : result.front();
 }
 
-Image NNGraph::executeAsync(std::span<const Image> sourceImages,
-                            std::function<void(Image, std::optional<DeviceError>)> completionHandler) {
+Image NNGraph::executeAsync(
+    std::span<const Image> sourceImages,
+    std::function<void(Image, std::optional<DeviceError>)> completionHandler) {
   CommandBuffer commands = device().makeCommandQueue().makeCommandBuffer();
   const Image result = encode(commands, sourceImages);
   if (completionHandler) {
-    commands.addCompletedHandler([result, handler = std::move(completionHandler)](const CommandBuffer& done) {
-      handler(result, done.error());
-    });
+    commands.addCompletedHandler([result, handler = std::move(completionHandler)](
+                                     const CommandBuffer& done) { handler(result, done.error()); });
   }
   commands.commit();
   return result;
@@ -349,11 +388,13 @@ void NNGraph::reloadFromDataSources() {
 }
 
 std::size_t NNGraph::readCountForSourceImage(std::size_t index) const {
-  if (index >= impl_->image_inputs.size()) complain("index", std::to_string(index), "an input of the graph");
+  if (index >= impl_->image_inputs.size())
+    complain("index", std::to_string(index), "an input of the graph");
   return 1;
 }
 std::size_t NNGraph::readCountForSourceState(std::size_t index) const {
-  if (index >= impl_->state_inputs.size()) complain("index", std::to_string(index), "an input of the graph");
+  if (index >= impl_->state_inputs.size())
+    complain("index", std::to_string(index), "an input of the graph");
   return 1;
 }
 

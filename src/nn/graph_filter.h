@@ -68,18 +68,22 @@ void set_up(K& kernel, const NNFilterNode& node) {
 template <class K>
 class UnaryFilter : public GraphFilter {
  public:
-  UnaryFilter(K kernel, const NNFilterNode& node) : kernel_(std::move(kernel)) { set_up(kernel_, node); }
+  UnaryFilter(K kernel, const NNFilterNode& node) : kernel_(std::move(kernel)) {
+    set_up(kernel_, node);
+  }
   [[nodiscard]] K& kernel() override { return kernel_; }
   [[nodiscard]] Result encode(const Run& run) override {
     const Image first = run.sources[0].front();
     Result result;
     result.images = make_result(kernel_, run, {&first, 1}, {});
     if (run.wants_state) {
-      result.states = run.state_is_temporary
-                          ? kernel_.temporaryResultStateBatch(run.commands, run.sources[0], {}, result.images)
-                          : kernel_.resultStateBatch(run.sources[0], {}, result.images);
+      result.states =
+          run.state_is_temporary
+              ? kernel_.temporaryResultStateBatch(run.commands, run.sources[0], {}, result.images)
+              : kernel_.resultStateBatch(run.sources[0], {}, result.images);
     }
-    static_cast<CNNKernel&>(kernel_).encodeBatch(run.commands, run.sources[0], result.states, result.images);
+    static_cast<CNNKernel&>(kernel_).encodeBatch(run.commands, run.sources[0], result.states,
+                                                 result.images);
     return result;
   }
 
@@ -91,14 +95,16 @@ class UnaryFilter : public GraphFilter {
 template <class K>
 class GradientFilter : public GraphFilter {
  public:
-  GradientFilter(K kernel, const NNFilterNode& node) : kernel_(std::move(kernel)) { set_up(kernel_, node); }
+  GradientFilter(K kernel, const NNFilterNode& node) : kernel_(std::move(kernel)) {
+    set_up(kernel_, node);
+  }
   [[nodiscard]] K& kernel() override { return kernel_; }
   [[nodiscard]] Result encode(const Run& run) override {
     const Image sources[] = {run.sources[0].front(), run.sources[1].front()};
     Result result;
     result.images = make_result(kernel_, run, sources, {&run.states[0][0], 1});
-    static_cast<CNNGradientKernel&>(kernel_).encodeBatch(run.commands, run.sources[0], run.sources[1], run.states[0],
-                                                         result.images);
+    static_cast<CNNGradientKernel&>(kernel_).encodeBatch(
+        run.commands, run.sources[0], run.sources[1], run.states[0], result.images);
     return result;
   }
 

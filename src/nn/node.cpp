@@ -21,16 +21,21 @@ class NamedHandle final : public Handle {
 
 }  // namespace
 
-HandlePtr named_handle(std::string label) { return std::make_shared<NamedHandle>(std::move(label)); }
+HandlePtr named_handle(std::string label) {
+  return std::make_shared<NamedHandle>(std::move(label));
+}
 
-NNImageNodePtr NNImageNode::node(HandlePtr handle) { return std::make_shared<NNImageNode>(std::move(handle)); }
+NNImageNodePtr NNImageNode::node(HandlePtr handle) {
+  return std::make_shared<NNImageNode>(std::move(handle));
+}
 NNImageNodePtr NNImageNode::exportedNode(HandlePtr handle) {
   auto made = node(std::move(handle));
   made->setExportFromGraph(true);
   return made;
 }
 
-NNFilterNode::NNFilterNode(std::vector<NNImageNodePtr> sources, std::vector<NNStateNodePtr> source_states,
+NNFilterNode::NNFilterNode(std::vector<NNImageNodePtr> sources,
+                           std::vector<NNStateNodePtr> source_states,
                            std::shared_ptr<NNStateNode> result_state)
     : sources_(std::move(sources)), source_states_(std::move(source_states)) {
   for (const auto& source : sources_) {
@@ -49,7 +54,8 @@ NNFilterNode::NNFilterNode(std::vector<NNImageNodePtr> sources, std::vector<NNSt
 
 NNImageNodePtr NNFilterNode::resultImage() { return {shared_from_this(), &result_}; }
 NNStateNodePtr NNFilterNode::resultState() {
-  return result_states_.empty() ? nullptr : NNStateNodePtr(shared_from_this(), result_states_[0].get());
+  return result_states_.empty() ? nullptr
+                                : NNStateNodePtr(shared_from_this(), result_states_[0].get());
 }
 std::vector<NNStateNodePtr> NNFilterNode::resultStates() {
   std::vector<NNStateNodePtr> states;
@@ -57,7 +63,8 @@ std::vector<NNStateNodePtr> NNFilterNode::resultStates() {
   return states;
 }
 
-void NNFilterNode::complain(std::string_view argument, std::string got, std::string needed, std::string remedy) const {
+void NNFilterNode::complain(std::string_view argument, std::string got, std::string needed,
+                            std::string remedy) const {
   fail({class_name(), label_, argument, std::move(got), std::move(needed), std::move(remedy)});
 }
 
@@ -66,34 +73,44 @@ NNFilterNode::Gradients NNFilterNode::make_gradients(const NNImageNodePtr&) {
            "Set stopGradient on the node's result, or leave the node out of the training graph.");
 }
 NNFilterNode::Gradients NNGradientFilterNode::make_gradients(const NNImageNodePtr&) {
-  complain("a gradient filter", "asked for", "a forward filter", "Gradients of gradients do not exist.");
+  complain("a gradient filter", "asked for", "a forward filter",
+           "Gradients of gradients do not exist.");
 }
 
-std::shared_ptr<NNGradientFilterNode> NNFilterNode::gradientFilter(const NNImageNodePtr& gradientImage) {
+std::shared_ptr<NNGradientFilterNode> NNFilterNode::gradientFilter(
+    const NNImageNodePtr& gradientImage) {
   auto gradients = make_gradients(gradientImage);
   if (gradients.nodes.size() != 1) {
-    complain("gradientFilter", "asked of a filter with " + std::to_string(gradients.nodes.size()) + " differentiable sources",
-             "one differentiable source", "Use gradientFilters, which returns one node for each source.");
+    complain("gradientFilter",
+             "asked of a filter with " + std::to_string(gradients.nodes.size()) +
+                 " differentiable sources",
+             "one differentiable source",
+             "Use gradientFilters, which returns one node for each source.");
   }
   return gradients.nodes[0];
 }
-std::shared_ptr<NNGradientFilterNode> NNGradientFilterNode::gradientFilter(const NNImageNodePtr& gradientImage) {
+std::shared_ptr<NNGradientFilterNode> NNGradientFilterNode::gradientFilter(
+    const NNImageNodePtr& gradientImage) {
   static_cast<void>(make_gradients(gradientImage));
   return nullptr;
 }
-std::shared_ptr<NNGradientFilterNode> NNFilterNode::gradientFilter(std::span<const NNImageNodePtr> gradientImages) {
+std::shared_ptr<NNGradientFilterNode> NNFilterNode::gradientFilter(
+    std::span<const NNImageNodePtr> gradientImages) {
   if (gradientImages.size() != 1) {
-    complain("gradientImages", std::to_string(gradientImages.size()) + " images", "one, for the one result image");
+    complain("gradientImages", std::to_string(gradientImages.size()) + " images",
+             "one, for the one result image");
   }
   return gradientFilter(gradientImages[0]);
 }
-std::vector<std::shared_ptr<NNGradientFilterNode>> NNFilterNode::gradientFilters(const NNImageNodePtr& gradientImage) {
+std::vector<std::shared_ptr<NNGradientFilterNode>> NNFilterNode::gradientFilters(
+    const NNImageNodePtr& gradientImage) {
   return make_gradients(gradientImage).nodes;
 }
 std::vector<std::shared_ptr<NNGradientFilterNode>> NNFilterNode::gradientFilters(
     std::span<const NNImageNodePtr> gradientImages) {
   if (gradientImages.size() != 1) {
-    complain("gradientImages", std::to_string(gradientImages.size()) + " images", "one, for the one result image");
+    complain("gradientImages", std::to_string(gradientImages.size()) + " images",
+             "one, for the one result image");
   }
   return gradientFilters(gradientImages[0]);
 }
@@ -106,8 +123,8 @@ struct TrainingGraphBuilder {
   };
   NNFilterNode& self;
   const NNGradientNodeHandler& handler;
-  std::vector<NNFilterNode*> order;             // post-order
-  std::vector<NNImageNodePtr> leaves;           // forward inputs and stopped images, as first met
+  std::vector<NNFilterNode*> order;    // post-order
+  std::vector<NNImageNodePtr> leaves;  // forward inputs and stopped images, as first met
   std::set<const NNFilterNode*> visited;
   std::map<const NNImageNode*, std::vector<Made>> pending;
 
@@ -115,13 +132,15 @@ struct TrainingGraphBuilder {
     if (!visited.insert(&filter).second) return;
     for (const NNImageNodePtr& source : filter.sources_) {
       const bool leaf = source->producer() == nullptr || source->stopGradient();
-      if (leaf && std::find(leaves.begin(), leaves.end(), source) == leaves.end()) leaves.push_back(source);
+      if (leaf && std::find(leaves.begin(), leaves.end(), source) == leaves.end())
+        leaves.push_back(source);
       if (source->producer() != nullptr) visit(*source->producer());
     }
     order.push_back(&filter);
   }
 
-  void announce(NNFilterNode& made, NNFilterNode* inference, const NNImageNodePtr& source, const NNImageNodePtr& gradient) {
+  void announce(NNFilterNode& made, NNFilterNode* inference, const NNImageNodePtr& source,
+                const NNImageNodePtr& gradient) {
     if (handler) {
       handler(&made, inference, source, gradient);
     } else {
@@ -168,7 +187,9 @@ struct TrainingGraphBuilder {
           pending[source.get()].push_back({node, node->resultImage()});
         }
         // A handler may have stopped the forward image: it becomes a leaf like any other.
-        if (source->stopGradient() && std::find(leaves.begin(), leaves.end(), source) == leaves.end()) leaves.push_back(source);
+        if (source->stopGradient() &&
+            std::find(leaves.begin(), leaves.end(), source) == leaves.end())
+          leaves.push_back(source);
       }
     }
     std::vector<std::shared_ptr<NNFilterNode>> termini;
@@ -182,8 +203,8 @@ struct TrainingGraphBuilder {
   }
 };
 
-std::vector<std::shared_ptr<NNFilterNode>> NNFilterNode::trainingGraph(const NNImageNodePtr& sourceGradient,
-                                                                       const NNGradientNodeHandler& nodeHandler) {
+std::vector<std::shared_ptr<NNFilterNode>> NNFilterNode::trainingGraph(
+    const NNImageNodePtr& sourceGradient, const NNGradientNodeHandler& nodeHandler) {
   TrainingGraphBuilder builder{*this, nodeHandler, {}, {}, {}, {}};
   return builder.build(sourceGradient);
 }

@@ -17,12 +17,16 @@ K with_parameters(K kernel, const Node& node) {
 }
 }  // namespace
 
-std::unique_ptr<detail::GraphFilter> CNNSpatialNormalizationNode::instantiate(const detail::GraphBuild& build) const {
+std::unique_ptr<detail::GraphFilter> CNNSpatialNormalizationNode::instantiate(
+    const detail::GraphBuild& build) const {
   return detail::unary_filter(
-      with_parameters(CNNSpatialNormalization(build.device, kernel_width_, kernel_height_), *this), *this);
+      with_parameters(CNNSpatialNormalization(build.device, kernel_width_, kernel_height_), *this),
+      *this);
 }
-NNFilterNode::Gradients CNNSpatialNormalizationNode::make_gradients(const NNImageNodePtr& gradient) {
-  auto node = std::make_shared<CNNSpatialNormalizationGradientNode>(gradient, sources()[0], resultState(), kernel_width_);
+NNFilterNode::Gradients CNNSpatialNormalizationNode::make_gradients(
+    const NNImageNodePtr& gradient) {
+  auto node = std::make_shared<CNNSpatialNormalizationGradientNode>(gradient, sources()[0],
+                                                                    resultState(), kernel_width_);
   node->setKernelHeight(kernel_height_);
   node->setAlpha(alpha());
   node->setBeta(beta());
@@ -32,7 +36,9 @@ NNFilterNode::Gradients CNNSpatialNormalizationNode::make_gradients(const NNImag
 std::unique_ptr<detail::GraphFilter> CNNSpatialNormalizationGradientNode::instantiate(
     const detail::GraphBuild& build) const {
   return detail::gradient_filter(
-      with_parameters(CNNSpatialNormalizationGradient(build.device, kernel_width_, kernel_height_), *this), *this);
+      with_parameters(CNNSpatialNormalizationGradient(build.device, kernel_width_, kernel_height_),
+                      *this),
+      *this);
 }
 
 }  // namespace cermet

@@ -31,7 +31,8 @@ struct Layer {
   }
   /// One optimiser step, then the new weights into both kernels.
   void update(const CommandBuffer& commands, const StateBatch& states) {
-    const auto state = parameters->update(commands, states.at<CNNConvolutionGradientState>(0), nullptr);
+    const auto state =
+        parameters->update(commands, states.at<CNNConvolutionGradientState>(0), nullptr);
     forward->reloadWeightsAndBiases(commands, state);
     backward->reloadWeightsAndBiases(commands, state);
   }
@@ -40,7 +41,8 @@ using ConvolutionLayer = Layer<CNNConvolution, CNNConvolutionGradient>;
 using FullyConnectedLayer = Layer<CNNFullyConnected, CNNFullyConnectedGradient>;
 
 CNNLossDescriptor loss_of(std::size_t batch) {
-  auto descriptor = CNNLossDescriptor::cnnLossDescriptor(CNNLossType::SoftMaxCrossEntropy, CNNReductionType::Sum);
+  auto descriptor =
+      CNNLossDescriptor::cnnLossDescriptor(CNNLossType::SoftMaxCrossEntropy, CNNReductionType::Sum);
   descriptor.setWeight(1.0F / static_cast<float>(batch));
   return descriptor;
 }
@@ -77,7 +79,8 @@ struct DigitNetwork::Impl {
   NNForwardLoss loss;
   NNInitialGradient ones;
   NNLossGradient loss_gradient;
-  std::array<ImageBatch, 2> pictures, targets;  // taken in turn: one is filled while the other is read
+  std::array<ImageBatch, 2> pictures,
+      targets;  // taken in turn: one is filled while the other is read
   std::uint64_t steps = 0;
   std::deque<Step> in_flight;
 
@@ -96,17 +99,21 @@ struct DigitNetwork::Impl {
         loss_gradient(on, loss_of(with.batch)) {
     if (with.batch == 0 || with.width < 4 || with.height < 4 || with.classes == 0) {
       fail({"DigitNetwork", "", "settings",
-            std::to_string(with.batch) + " images of " + std::to_string(with.width) + "x" + std::to_string(with.height),
+            std::to_string(with.batch) + " images of " + std::to_string(with.width) + "x" +
+                std::to_string(with.height),
             "a batch of 1 or more images of at least 4x4 pixels", ""});
     }
     const auto halved = [](std::size_t extent) { return ((extent + 1) / 2 + 1) / 2; };
-    const auto parameters = [&](const char* label, std::size_t w, std::size_t h, std::size_t in, std::size_t out) {
+    const auto parameters = [&](const char* label, std::size_t w, std::size_t h, std::size_t in,
+                                std::size_t out) {
       return std::make_shared<ConvolutionParameters>(
-          device, label, CNNConvolutionDescriptor::cnnConvolutionDescriptor(w, h, in, out), settings.optimizer);
+          device, label, CNNConvolutionDescriptor::cnnConvolutionDescriptor(w, h, in, out),
+          settings.optimizer);
     };
     conv1.parameters = parameters("conv1", 5, 5, 1, 32);
     conv2.parameters = parameters("conv2", 5, 5, 32, 64);
-    full1.parameters = parameters("full1", halved(settings.width), halved(settings.height), 64, 1024);
+    full1.parameters =
+        parameters("full1", halved(settings.width), halved(settings.height), 64, 1024);
     full2.parameters = parameters("full2", 1, 1, 1024, settings.classes);
     RandomNumbers random(settings.seed);
     for_parameters([&](ConvolutionParameters& p) { p.initialise(random); });
@@ -115,13 +122,16 @@ struct DigitNetwork::Impl {
     full1.build(device);
     full2.build(device);
     conv1.backward->setGradientOption(CNNConvolutionGradientOption::GradientWithWeightsAndBias);
-    full2.forward->setDestinationImageAllocator(Image::defaultAllocator());  // read for the accuracy
+    full2.forward->setDestinationImageAllocator(
+        Image::defaultAllocator());  // read for the accuracy
     loss.setDestinationImageAllocator(Image::defaultAllocator());
     const auto format = ImageFeatureChannelFormat::Float32;
     for (std::size_t i = 0; i < 2; ++i) {
-      pictures[i] = ImageBatch(device, ImageDescriptor::imageDescriptor(format, settings.width, settings.height, 1),
-                               settings.batch);
-      targets[i] = ImageBatch(device, ImageDescriptor::imageDescriptor(format, 1, 1, settings.classes), settings.batch);
+      pictures[i] = ImageBatch(
+          device, ImageDescriptor::imageDescriptor(format, settings.width, settings.height, 1),
+          settings.batch);
+      targets[i] = ImageBatch(
+          device, ImageDescriptor::imageDescriptor(format, 1, 1, settings.classes), settings.batch);
     }
   }
 
@@ -133,7 +143,8 @@ struct DigitNetwork::Impl {
     visit(*full2.parameters);
   }
 
-  void fill(std::size_t slot, const DigitSet& set, std::span<const std::uint32_t> chosen, std::vector<std::uint8_t>& labels) {
+  void fill(std::size_t slot, const DigitSet& set, std::span<const std::uint32_t> chosen,
+            std::vector<std::uint8_t>& labels) {
     const std::size_t pixels = settings.width * settings.height;
     std::vector<float> values(pixels), one_hot(settings.classes);
     for (std::size_t i = 0; i < chosen.size(); ++i) {
@@ -148,15 +159,17 @@ struct DigitNetwork::Impl {
     }
   }
 
-  /// The whole step: forward, loss, backward, update. Each image that its gradient reads again gets one
-  /// more read before the forward kernel takes the first.
-  void encode(const CommandBuffer& commands, const ImageBatch& x, const ImageBatch& labels, Step& step) {
+  /// The whole step: forward, loss, backward, update. Each image that its gradient reads again gets
+  /// one more read before the forward kernel takes the first.
+  void encode(const CommandBuffer& commands, const ImageBatch& x, const ImageBatch& labels,
+              Step& step) {
     constexpr bool temporary = true;
     const auto kept = [](ImageBatch images) {
       ImageBatchIncrementReadCount(images, 1);
       return images;
     };
-    StateBatch s_conv1, s_relu1, s_pool1, s_conv2, s_relu2, s_pool2, s_full1, s_relu3, s_drop, s_full2, s_loss;
+    StateBatch s_conv1, s_relu1, s_pool1, s_conv2, s_relu2, s_pool2, s_full1, s_relu3, s_drop,
+        s_full2, s_loss;
     const ImageBatch c1 = kept(conv1.forward->encodeBatch(commands, x, &s_conv1, temporary));
     const ImageBatch r1 = kept(relu.encodeBatch(commands, c1, &s_relu1, temporary));
     const ImageBatch p1 = kept(pool.encodeBatch(commands, r1, &s_pool1, temporary));
@@ -199,7 +212,8 @@ struct DigitNetwork::Impl {
     if (const auto problem = step.commands.error()) throw *problem;
     StepResult result;
     result.images = static_cast<int>(step.labels.size());
-    for (const Image image : step.losses) result.loss += static_cast<double>(image.read_floats()[0]);
+    for (const Image image : step.losses)
+      result.loss += static_cast<double>(image.read_floats()[0]);
     result.loss *= static_cast<double>(settings.batch) / result.images;  // the weight is 1/batch
     result.correct = right_answers(step.logits, step.labels);
     return result;
@@ -212,10 +226,12 @@ DigitNetwork::~DigitNetwork() {
   for (auto& step : impl_->in_flight) step.commands.waitUntilCompleted();
 }
 
-std::vector<StepResult> DigitNetwork::submit(const DigitSet& set, std::span<const std::uint32_t> images) {
+std::vector<StepResult> DigitNetwork::submit(const DigitSet& set,
+                                             std::span<const std::uint32_t> images) {
   Impl& self = *impl_;
   if (images.empty() || images.size() > self.settings.batch) {
-    fail({"DigitNetwork", "", "images", std::to_string(images.size()), "1 to " + std::to_string(self.settings.batch), ""});
+    fail({"DigitNetwork", "", "images", std::to_string(images.size()),
+          "1 to " + std::to_string(self.settings.batch), ""});
   }
   std::vector<StepResult> done;
   while (self.in_flight.size() >= 2) done.push_back(self.collect());
@@ -224,7 +240,8 @@ std::vector<StepResult> DigitNetwork::submit(const DigitSet& set, std::span<cons
   self.fill(slot, set, images, step.labels);
   step.commands = self.queue.makeCommandBuffer();
   const Range range{0, images.size()};
-  self.encode(step.commands, self.pictures[slot].subrange(range), self.targets[slot].subrange(range), step);
+  self.encode(step.commands, self.pictures[slot].subrange(range),
+              self.targets[slot].subrange(range), step);
   step.commands.commit();
   self.in_flight.push_back(std::move(step));
   ++self.steps;
@@ -240,17 +257,21 @@ std::vector<StepResult> DigitNetwork::finish() {
 int DigitNetwork::count_correct(const DigitSet& set) {
   Impl& self = *impl_;
   if (!self.in_flight.empty()) {
-    fail({"DigitNetwork", "", "the network", "training", "a network without steps in flight", "Call finish() first."});
+    fail({"DigitNetwork", "", "the network", "training", "a network without steps in flight",
+          "Call finish() first."});
   }
   int correct = 0;
-  for (std::size_t first = 0; first < static_cast<std::size_t>(set.count); first += self.settings.batch) {
-    const std::size_t count = std::min(self.settings.batch, static_cast<std::size_t>(set.count) - first);
+  for (std::size_t first = 0; first < static_cast<std::size_t>(set.count);
+       first += self.settings.batch) {
+    const std::size_t count =
+        std::min(self.settings.batch, static_cast<std::size_t>(set.count) - first);
     std::vector<std::uint32_t> chosen(count);
     for (std::size_t i = 0; i < count; ++i) chosen[i] = static_cast<std::uint32_t>(first + i);
     std::vector<std::uint8_t> labels;
     self.fill(0, set, chosen, labels);
     const CommandBuffer commands = self.queue.makeCommandBuffer();
-    ImageBatch images = self.conv1.forward->encodeBatch(commands, self.pictures[0].subrange({0, count}));
+    ImageBatch images =
+        self.conv1.forward->encodeBatch(commands, self.pictures[0].subrange({0, count}));
     images = self.pool.encodeBatch(commands, self.relu.encodeBatch(commands, images));
     images = self.conv2.forward->encodeBatch(commands, images);
     images = self.pool.encodeBatch(commands, self.relu.encodeBatch(commands, images));
@@ -277,7 +298,8 @@ void DigitNetwork::load(const SafeTensors& file, bool training) {
   if (training) {
     const auto entry = file.metadata.find("steps");
     if (entry == file.metadata.end()) {
-      throw FileError(describe({file.file, "", "\"steps\"", "missing", "a checkpoint of a training run", ""}));
+      throw FileError(
+          describe({file.file, "", "\"steps\"", "missing", "a checkpoint of a training run", ""}));
     }
     steps = std::stoull(entry->second);
   }
@@ -294,7 +316,8 @@ std::size_t DigitNetwork::parameter_count() const {
   std::size_t count = 0;
   impl_->for_parameters([&](const ConvolutionParameters& p) {
     const auto& d = *p.descriptor();
-    count += d.outputFeatureChannels() * (d.kernelWidth() * d.kernelHeight() * d.inputFeatureChannels() + 1);
+    count += d.outputFeatureChannels() *
+             (d.kernelWidth() * d.kernelHeight() * d.inputFeatureChannels() + 1);
   });
   return count;
 }

@@ -39,16 +39,18 @@ std::string name_of(OptimizerKind kind) {
   return {};
 }
 
-ConvolutionParameters::ConvolutionParameters(const Device& device, std::string label,
-                                             std::shared_ptr<const CNNConvolutionDescriptor> descriptor,
-                                             const OptimizerSettings& optimizer)
+ConvolutionParameters::ConvolutionParameters(
+    const Device& device, std::string label,
+    std::shared_ptr<const CNNConvolutionDescriptor> descriptor, const OptimizerSettings& optimizer)
     : label_(std::move(label)), descriptor_(std::move(descriptor)), kind_(optimizer.kind) {
   const auto& d = *descriptor_;
   const std::size_t inputs = d.channelMultiplier() != 0 ? 1 : d.inputFeatureChannels() / d.groups();
-  for (const std::size_t extent : {d.outputFeatureChannels(), d.kernelHeight(), d.kernelWidth(), inputs}) {
+  for (const std::size_t extent :
+       {d.outputFeatureChannels(), d.kernelHeight(), d.kernelWidth(), inputs}) {
     weight_shape_.push_back(static_cast<std::int64_t>(extent));
   }
-  const std::size_t weights = d.outputFeatureChannels() * d.kernelHeight() * d.kernelWidth() * inputs;
+  const std::size_t weights =
+      d.outputFeatureChannels() * d.kernelHeight() * d.kernelWidth() * inputs;
   weights_ = device.makeBuffer(weights * sizeof(float));
   biases_ = device.makeBuffer(d.outputFeatureChannels() * sizeof(float));
   state_ = std::make_shared<CNNConvolutionWeightsAndBiasesState>(weights_, biases_);
@@ -62,7 +64,8 @@ ConvolutionParameters::ConvolutionParameters(const Device& device, std::string l
   const auto slot = [&](const char* name) {
     Slot made{name, device.makeBuffer(weights_.length()), device.makeBuffer(biases_.length()), {}};
     for (const Buffer& buffer : {made.weights, made.biases}) {
-      made.vectors.emplace_back(buffer, VectorDescriptor::vectorDescriptor(buffer.length() / sizeof(float), DataType::Float32));
+      made.vectors.emplace_back(buffer, VectorDescriptor::vectorDescriptor(
+                                            buffer.length() / sizeof(float), DataType::Float32));
     }
     slots_.push_back(std::move(made));
   };
@@ -99,20 +102,24 @@ void ConvolutionParameters::initialise(RandomNumbers& random) {
 void ConvolutionParameters::set_learning_rate(float rate) { optimizer_->setLearningRate(rate); }
 
 std::shared_ptr<CNNConvolutionWeightsAndBiasesState> ConvolutionParameters::update(
-    const CommandBuffer& commandBuffer, const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
+    const CommandBuffer& commandBuffer,
+    const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
     const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& sourceState) {
   switch (kind_) {
     case OptimizerKind::sgd:
     case OptimizerKind::momentum:
       static_cast<NNOptimizerStochasticGradientDescent&>(*optimizer_)
-          .encode(commandBuffer, gradientState, state_, slots_.empty() ? std::span<const Vector>() : slots_[0].vectors, state_);
+          .encode(commandBuffer, gradientState, state_,
+                  slots_.empty() ? std::span<const Vector>() : slots_[0].vectors, state_);
       break;
     case OptimizerKind::rmsprop:
-      static_cast<NNOptimizerRMSProp&>(*optimizer_).encode(commandBuffer, gradientState, state_, slots_[0].vectors, state_);
+      static_cast<NNOptimizerRMSProp&>(*optimizer_)
+          .encode(commandBuffer, gradientState, state_, slots_[0].vectors, state_);
       break;
     case OptimizerKind::adam:
       static_cast<NNOptimizerAdam&>(*optimizer_)
-          .encode(commandBuffer, gradientState, state_, slots_[0].vectors, slots_[1].vectors, state_);
+          .encode(commandBuffer, gradientState, state_, slots_[0].vectors, slots_[1].vectors,
+                  state_);
       break;
   }
   if (sourceState && sourceState->isTemporary() && sourceState->readCount() != 0) {
@@ -121,9 +128,11 @@ std::shared_ptr<CNNConvolutionWeightsAndBiasesState> ConvolutionParameters::upda
   return state_;
 }
 
-std::vector<ConvolutionParameters::Named> ConvolutionParameters::tensors(bool with_optimizer) const {
+std::vector<ConvolutionParameters::Named> ConvolutionParameters::tensors(
+    bool with_optimizer) const {
   const std::vector<std::int64_t> bias_shape{weight_shape_[0]};
-  std::vector<Named> all{{label_ + ".weight", weights_, weight_shape_}, {label_ + ".bias", biases_, bias_shape}};
+  std::vector<Named> all{{label_ + ".weight", weights_, weight_shape_},
+                         {label_ + ".bias", biases_, bias_shape}};
   if (!with_optimizer) return all;
   for (const Slot& slot : slots_) {
     all.push_back({label_ + ".weight." + slot.name, slot.weights, weight_shape_});
@@ -138,7 +147,8 @@ void ConvolutionParameters::save(SafeTensors& file, bool with_optimizer) const {
     file.tensors.push_back({name, "F32", shape, {bytes.begin(), bytes.end()}});
   }
   if (with_optimizer && kind_ == OptimizerKind::adam) {
-    file.metadata[label_ + ".time_step"] = std::to_string(static_cast<const NNOptimizerAdam&>(*optimizer_).timeStep());
+    file.metadata[label_ + ".time_step"] =
+        std::to_string(static_cast<const NNOptimizerAdam&>(*optimizer_).timeStep());
   }
 }
 
@@ -150,11 +160,13 @@ void ConvolutionParameters::load_from(const SafeTensors& file, bool with_optimiz
     if (tensor.dtype != "F32" || tensor.shape != shape) {
       const auto text = [](const std::vector<std::int64_t>& extents) {
         std::string list;
-        for (const std::int64_t extent : extents) list += (list.empty() ? "" : "x") + std::to_string(extent);
+        for (const std::int64_t extent : extents)
+          list += (list.empty() ? "" : "x") + std::to_string(extent);
         return list;
       };
-      throw FileError(describe({file.file, "", "tensor \"" + name + "\"", text(tensor.shape) + " " + tensor.dtype,
-                                text(shape) + " F32", "Use a file saved by a network of the same shape."}));
+      throw FileError(describe({file.file, "", "tensor \"" + name + "\"",
+                                text(tensor.shape) + " " + tensor.dtype, text(shape) + " F32",
+                                "Use a file saved by a network of the same shape."}));
     }
     found.push_back(&tensor);
   }
@@ -162,7 +174,8 @@ void ConvolutionParameters::load_from(const SafeTensors& file, bool with_optimiz
   if (with_optimizer && kind_ == OptimizerKind::adam) {
     const auto entry = file.metadata.find(label_ + ".time_step");
     if (entry == file.metadata.end()) {
-      throw FileError(describe({file.file, "", "\"" + label_ + ".time_step\"", "missing", "the optimiser's step count",
+      throw FileError(describe({file.file, "", "\"" + label_ + ".time_step\"", "missing",
+                                "the optimiser's step count",
                                 "Resume from a checkpoint of the same optimiser."}));
     }
     step = std::stoull(entry->second);
@@ -170,7 +183,8 @@ void ConvolutionParameters::load_from(const SafeTensors& file, bool with_optimiz
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     std::memcpy(wanted[i].buffer.contents(), found[i]->data.data(), found[i]->data.size());
   }
-  if (with_optimizer && kind_ == OptimizerKind::adam) static_cast<NNOptimizerAdam&>(*optimizer_).setTimeStep(step);
+  if (with_optimizer && kind_ == OptimizerKind::adam)
+    static_cast<NNOptimizerAdam&>(*optimizer_).setTimeStep(step);
 }
 
 }  // namespace cermet

@@ -36,9 +36,9 @@ std::vector<std::uint32_t> shuffled(int count, std::uint64_t seed, int epoch) {
 
 /// Where a run stands between two batches.
 struct Position {
-  int epoch = 0;            // finished ones
-  std::size_t batch = 0;    // of the present one
-  double loss = 0;          // sum over the batches of the present epoch
+  int epoch = 0;          // finished ones
+  std::size_t batch = 0;  // of the present one
+  double loss = 0;        // sum over the batches of the present epoch
   std::int64_t correct = 0, images = 0;
 };
 
@@ -57,12 +57,17 @@ nlohmann::json as_json(const EpochMetrics& m) {
 
 class Run {
  public:
-  Run(const Device& device, const DigitSet& train, const DigitSet& test, const TrainingOptions& options)
-      : train_(train), test_(test), options_(options), network_(device, network_settings(train, options)) {
+  Run(const Device& device, const DigitSet& train, const DigitSet& test,
+      const TrainingOptions& options)
+      : train_(train),
+        test_(test),
+        options_(options),
+        network_(device, network_settings(train, options)) {
     std::error_code problem;
     fs::create_directories(options.out, problem);
     if (problem) {
-      throw FileError(describe({"train", "", "the folder " + options.out.string(), "not to be made: " + problem.message(),
+      throw FileError(describe({"train", "", "the folder " + options.out.string(),
+                                "not to be made: " + problem.message(),
                                 "a folder that can be written", "Choose another with --out."}));
     }
     if (options.resume) resume();
@@ -82,7 +87,8 @@ class Run {
         report_.stopped = true;
         return report_;
       }
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+      const double seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
       finish_epoch(static_cast<double>(at_.images - images_before) / seconds, bar);
     }
     return report_;
@@ -95,9 +101,12 @@ class Run {
   }
 
   [[nodiscard]] float rate_now() const {
-    const double step = static_cast<double>(at_.epoch) * static_cast<double>(batches()) + static_cast<double>(at_.batch);
-    const double share = step / (static_cast<double>(options_.epochs) * static_cast<double>(batches()));
-    return options_.learning_rate * static_cast<float>(0.01 + 0.99 * 0.5 * (1 + std::cos(std::numbers::pi * share)));
+    const double step = static_cast<double>(at_.epoch) * static_cast<double>(batches()) +
+                        static_cast<double>(at_.batch);
+    const double share =
+        step / (static_cast<double>(options_.epochs) * static_cast<double>(batches()));
+    return options_.learning_rate *
+           static_cast<float>(0.01 + 0.99 * 0.5 * (1 + std::cos(std::numbers::pi * share)));
   }
 
   void take(const std::vector<StepResult>& results) {
@@ -119,7 +128,8 @@ class Run {
       }
       network_.set_learning_rate(rate_now());
       const std::size_t first = at_.batch * batch;
-      take(network_.submit(train_, std::span(order).subspan(first, std::min(batch, order.size() - first))));
+      take(network_.submit(train_,
+                           std::span(order).subspan(first, std::min(batch, order.size() - first))));
       if (at_.images > 0) {
         const auto images = static_cast<double>(at_.images);
         bar.update(at_.images, at_.loss / images, static_cast<double>(at_.correct) / images);
@@ -165,19 +175,21 @@ class Run {
     model.metadata["width"] = std::to_string(train_.width);
     write_safetensors(options_.out / "model.safetensors", model);
 
-    std::string lines, table = "epoch,loss,train_accuracy,test_accuracy,images_per_second,learning_rate\n";
+    std::string lines,
+        table = "epoch,loss,train_accuracy,test_accuracy,images_per_second,learning_rate\n";
     for (const EpochMetrics& m : report_.epochs) {
       lines += as_json(m).dump() + "\n";
-      table += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.1f},{:.6g}\n", m.epoch, m.loss, m.train_accuracy, m.test_accuracy,
-                           m.images_per_second, m.learning_rate);
+      table += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.1f},{:.6g}\n", m.epoch, m.loss,
+                           m.train_accuracy, m.test_accuracy, m.images_per_second, m.learning_rate);
     }
     write_text(options_.out / "metrics.jsonl", lines);
     write_text(options_.out / "metrics.csv", table);
   }
 
   [[nodiscard]] std::string options_text() const {
-    return fmt::format("epochs {} batch {} learning-rate {} optimizer {} seed {} images {}", options_.epochs,
-                       options_.batch, options_.learning_rate, name_of(options_.optimizer), options_.seed, train_.count);
+    return fmt::format("epochs {} batch {} learning-rate {} optimizer {} seed {} images {}",
+                       options_.epochs, options_.batch, options_.learning_rate,
+                       name_of(options_.optimizer), options_.seed, train_.count);
   }
 
   void resume() {
@@ -190,15 +202,18 @@ class Run {
                                 "a checkpoint of cermet train", "Start anew without --resume."}));
     };
     if (entry("options") != options_text()) {
-      fail({"train", "", "the options", options_text(), entry("options") + ", those of the checkpoint",
-            "Resume with the options of the run (command.txt), or choose another folder with --out."});
+      fail({"train", "", "the options", options_text(),
+            entry("options") + ", those of the checkpoint",
+            "Resume with the options of the run (command.txt), or choose another folder with "
+            "--out."});
     }
     network_.load(checkpoint, true);
-    at_ = {std::stoi(entry("epochs_done")), std::stoull(entry("batches_done")), std::stod(entry("loss")),
-           std::stoll(entry("correct")), std::stoll(entry("images"))};
+    at_ = {std::stoi(entry("epochs_done")), std::stoull(entry("batches_done")),
+           std::stod(entry("loss")), std::stoll(entry("correct")), std::stoll(entry("images"))};
     for (const auto& m : nlohmann::json::parse(entry("metrics"))) {
-      report_.epochs.push_back({m.at("epoch"), m.at("loss"), m.at("train_accuracy"), m.at("test_accuracy"),
-                                m.at("images_per_second"), m.at("learning_rate")});
+      report_.epochs.push_back({m.at("epoch"), m.at("loss"), m.at("train_accuracy"),
+                                m.at("test_accuracy"), m.at("images_per_second"),
+                                m.at("learning_rate")});
       report_.test_accuracy = report_.epochs.back().test_accuracy;
     }
   }
@@ -214,13 +229,16 @@ class Run {
 }  // namespace
 
 TrainingReport train_digits(const Device& device, const DigitSet& train, const DigitSet& test,
-                            const TrainingOptions& options, std::FILE* progress, const std::atomic<bool>& stop) {
+                            const TrainingOptions& options, std::FILE* progress,
+                            const std::atomic<bool>& stop) {
   if (options.epochs < 1 || options.batch < 1 || !(options.learning_rate > 0)) {
     fail({"train", "", "the options",
-          fmt::format("{} epochs, batch {}, learning rate {}", options.epochs, options.batch, options.learning_rate),
+          fmt::format("{} epochs, batch {}, learning rate {}", options.epochs, options.batch,
+                      options.learning_rate),
           "1 or more epochs, a batch of 1 or more and a positive learning rate", ""});
   }
-  if (train.count == 0 || test.count == 0) fail({"train", "", "the data", "empty", "1 or more images in each set", ""});
+  if (train.count == 0 || test.count == 0)
+    fail({"train", "", "the data", "empty", "1 or more images in each set", ""});
   return Run(device, train, test, options).go(progress, stop);
 }
 

@@ -1,4 +1,5 @@
-// The graph's interface: handles, order of inputs, formats, exports, pruning, training graphs, errors.
+// The graph's interface: handles, order of inputs, formats, exports, pruning, training graphs,
+// errors.
 
 #include <gtest/gtest.h>
 
@@ -21,7 +22,8 @@ std::vector<std::string> labels_of(const std::vector<HandlePtr>& handles) {
 using Names = std::vector<std::string>;
 
 Image picture(float value, std::size_t w = 2, std::size_t h = 2, std::size_t c = 1) {
-  const Image image(device(), ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, w, h, c));
+  const Image image(device(),
+                    ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, w, h, c));
   image.write_floats(std::vector<float>(w * h * c, value));
   return image;
 }
@@ -45,7 +47,8 @@ TEST(Graph, InputsAreOrderedByOneWalkFromTheResult) {
 
 TEST(Graph, TwoNodesWithOneHandleAreTwoInputs) {
   const auto handle = named_handle("same");
-  const auto sum = std::make_shared<NNAdditionNode>(NNImageNode::node(handle), NNImageNode::node(handle));
+  const auto sum =
+      std::make_shared<NNAdditionNode>(NNImageNode::node(handle), NNImageNode::node(handle));
   NNGraph graph(device(), sum->resultImage());
   graph.setFormat(ImageFeatureChannelFormat::Float32);
   EXPECT_EQ(graph.sourceImageHandles().size(), 2U);
@@ -75,8 +78,9 @@ TEST(Graph, AddsTheGradientsOfAnImageWithTwoReaders) {
   const auto sum = std::make_shared<NNAdditionNode>(relu->resultImage(), linear->resultImage());
   const auto seed = NNInitialGradientNode::node(sum->resultImage());
   int additions = 0;
-  const auto ends = seed->trainingGraph(
-      nullptr, [&](NNFilterNode* made, NNFilterNode* inference, const NNImageNodePtr& source, const NNImageNodePtr&) {
+  const auto ends =
+      seed->trainingGraph(nullptr, [&](NNFilterNode* made, NNFilterNode* inference,
+                                       const NNImageNodePtr& source, const NNImageNodePtr&) {
         if (inference == nullptr) {
           ++additions;
           EXPECT_EQ(made->class_name(), "NNAdditionNode");
@@ -105,7 +109,8 @@ TEST(Graph, StopGradientEndsTheBackwardHalfAtTheImage) {
 TEST(Graph, LossesDifferentiateTheirLabelsToo) {
   const auto x = NNImageNode::node(named_handle("x")), t = NNImageNode::node(named_handle("t"));
   const auto loss = NNForwardLossNode::node(
-      x, t, CNNLossDescriptor::cnnLossDescriptor(CNNLossType::MeanSquaredError, CNNReductionType::Sum));
+      x, t,
+      CNNLossDescriptor::cnnLossDescriptor(CNNLossType::MeanSquaredError, CNNReductionType::Sum));
   const auto ends = NNInitialGradientNode::node(loss->resultImage())->trainingGraph(nullptr);
   ASSERT_EQ(ends.size(), 2U);
   EXPECT_EQ(ends[0]->resultImage()->handle(), x->handle());
@@ -140,28 +145,34 @@ class Callback final : public NNLossCallback {
 
 TEST(Graph, LossCallbacksAreAskedOncePerEncodeAndObeyed) {
   const auto x = NNImageNode::node(), t = NNImageNode::node();
-  const auto descriptor = CNNLossDescriptor::cnnLossDescriptor(CNNLossType::MeanSquaredError, CNNReductionType::Sum);
+  const auto descriptor =
+      CNNLossDescriptor::cnnLossDescriptor(CNNLossType::MeanSquaredError, CNNReductionType::Sum);
   const auto loss = NNForwardLossNode::node(x, t, descriptor);
   const auto forward = std::make_shared<Callback>(), backward = std::make_shared<Callback>();
   loss->setPropertyCallBack(forward);
   const auto ones = NNInitialGradientNode::node(loss->resultImage());
-  const auto gradient = std::dynamic_pointer_cast<NNLossGradientNode>(loss->gradientFilter(ones->resultImage()));
+  const auto gradient =
+      std::dynamic_pointer_cast<NNLossGradientNode>(loss->gradientFilter(ones->resultImage()));
   NNGraph plain(device(), gradient->resultImage());
   plain.setFormat(ImageFeatureChannelFormat::Float32);
   forward->weight = 3;
-  EXPECT_EQ(run(plain, {picture(3), picture(1)})[0], 12.0F) << "the state carries the forward node's weight";
+  EXPECT_EQ(run(plain, {picture(3), picture(1)})[0], 12.0F)
+      << "the state carries the forward node's weight";
   EXPECT_EQ(forward->calls, 1);
   gradient->setPropertyCallBack(backward);
   NNGraph own(device(), gradient->resultImage());
   own.setFormat(ImageFeatureChannelFormat::Float32);
   backward->weight = 5;
-  EXPECT_EQ(run(own, {picture(3), picture(1)})[0], 20.0F) << "the gradient node's own callback wins";
+  EXPECT_EQ(run(own, {picture(3), picture(1)})[0], 20.0F)
+      << "the gradient node's own callback wins";
   EXPECT_EQ(backward->calls, 1);
 }
 
 TEST(Graph, DropoutDrawsANewMaskEachEncodeFromItsSeed) {
   const auto make = [] {
-    NNGraph graph(device(), CNNDropoutNode::node(NNImageNode::node(), 0.5F, std::size_t{9}, Size{1, 1, 1})->resultImage());
+    NNGraph graph(device(),
+                  CNNDropoutNode::node(NNImageNode::node(), 0.5F, std::size_t{9}, Size{1, 1, 1})
+                      ->resultImage());
     graph.setFormat(ImageFeatureChannelFormat::Float32);
     return graph;
   };
@@ -174,13 +185,17 @@ TEST(Graph, DropoutDrawsANewMaskEachEncodeFromItsSeed) {
 TEST(Graph, SoftMaxTwiceTrains) {
   const auto x = NNImageNode::node(named_handle("x")), t = NNImageNode::node(named_handle("t"));
   const auto soft = CNNSoftMaxNode::node(x);
-  const auto loss = NNForwardLossNode::node(
-      soft->resultImage(), t, CNNLossDescriptor::cnnLossDescriptor(CNNLossType::SoftMaxCrossEntropy, CNNReductionType::Sum));
+  const auto loss =
+      NNForwardLossNode::node(soft->resultImage(), t,
+                              CNNLossDescriptor::cnnLossDescriptor(CNNLossType::SoftMaxCrossEntropy,
+                                                                   CNNReductionType::Sum));
   const auto ends = NNInitialGradientNode::node(loss->resultImage())->trainingGraph(nullptr);
   NNGraph graph(device(), ends[0]->resultImage());
   graph.setFormat(ImageFeatureChannelFormat::Float32);
-  const Image logits(device(), ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, 1, 1, 2));
-  const Image labels(device(), ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, 1, 1, 2));
+  const Image logits(device(),
+                     ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, 1, 1, 2));
+  const Image labels(device(),
+                     ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, 1, 1, 2));
   logits.write_floats(std::vector<float>{1, 0});
   labels.write_floats(std::vector<float>{1, 0});
   const auto gradient = run(graph, {logits, labels});
@@ -193,7 +208,8 @@ TEST(Graph, SoftMaxTwiceTrains) {
 
 TEST(Graph, AFrozenLayerKeepsItsWeights) {
   const Parameters parameters;
-  const std::vector<float> before(parameters.full->biasTerms(), parameters.full->biasTerms() + classes);
+  const std::vector<float> before(parameters.full->biasTerms(),
+                                  parameters.full->biasTerms() + classes);
   const auto x = NNImageNode::node(named_handle("x")), t = NNImageNode::node(named_handle("t"));
   const auto full = CNNFullyConnectedNode::node(x, parameters.full);
   full->setTrainingStyle(NNTrainingStyle::UpdateDeviceNone);
@@ -204,13 +220,15 @@ TEST(Graph, AFrozenLayerKeepsItsWeights) {
   const Image labels(device(), label_descriptor());
   labels.write_floats(std::vector<float>{1, 0, 0, 0, 0});
   static_cast<void>(run(graph, {picture(0.5F, side / 2, side / 2, 6), labels}));
-  EXPECT_EQ(before, std::vector<float>(parameters.full->biasTerms(), parameters.full->biasTerms() + classes));
+  EXPECT_EQ(before, std::vector<float>(parameters.full->biasTerms(),
+                                       parameters.full->biasTerms() + classes));
 }
 
 TEST(Graph, AnUnneededGradientOfAFrozenLayerIsNotComputed) {
   const Parameters parameters;
   TrainingGraph training(parameters, 1);
-  EXPECT_NE(training.graph->debugDescription().find("CNNConvolutionGradientNode (parameters only)"), std::string::npos);
+  EXPECT_NE(training.graph->debugDescription().find("CNNConvolutionGradientNode (parameters only)"),
+            std::string::npos);
 }
 
 TEST(Graph, NamesWhatIsMissing) {
@@ -224,7 +242,8 @@ TEST(Graph, NamesWhatIsMissing) {
     FAIL();
   } catch (const InvalidArgument& problem) {
     EXPECT_STREQ(problem.what(),
-                 "NNGraph: sourceImages is 1 batches; needed 2 (picture, label). Pass one batch for each entry of "
+                 "NNGraph: sourceImages is 1 batches; needed 2 (picture, label). Pass one batch "
+                 "for each entry of "
                  "sourceImageHandles, in that order.");
   }
 }

@@ -31,7 +31,8 @@ inline ImageDescriptor label_descriptor() {
 struct Data {
   ImageBatch pictures, labels;
   Data(std::size_t count, std::uint64_t seed)
-      : pictures(device(), picture_descriptor(), count), labels(device(), label_descriptor(), count) {
+      : pictures(device(), picture_descriptor(), count),
+        labels(device(), label_descriptor(), count) {
     RandomNumbers random(seed);
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t label = random.below(classes);
@@ -48,11 +49,15 @@ struct Data {
 
 struct Parameters {
   std::shared_ptr<ConvolutionParameters> convolution, full;
-  explicit Parameters(OptimizerSettings optimizer = {OptimizerKind::sgd, 0.1F}, std::uint64_t seed = 7) {
+  explicit Parameters(OptimizerSettings optimizer = {OptimizerKind::sgd, 0.1F},
+                      std::uint64_t seed = 7) {
     convolution = std::make_shared<ConvolutionParameters>(
-        device(), "convolution", CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 2, 6), optimizer);
+        device(), "convolution", CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 2, 6),
+        optimizer);
     full = std::make_shared<ConvolutionParameters>(
-        device(), "full", CNNConvolutionDescriptor::cnnConvolutionDescriptor(side / 2, side / 2, 6, classes), optimizer);
+        device(), "full",
+        CNNConvolutionDescriptor::cnnConvolutionDescriptor(side / 2, side / 2, 6, classes),
+        optimizer);
     RandomNumbers random(seed);
     convolution->initialise(random);
     full->initialise(random);
@@ -60,7 +65,8 @@ struct Parameters {
 };
 
 inline CNNLossDescriptor loss_descriptor(std::size_t batch) {
-  auto descriptor = CNNLossDescriptor::cnnLossDescriptor(CNNLossType::SoftMaxCrossEntropy, CNNReductionType::Sum);
+  auto descriptor =
+      CNNLossDescriptor::cnnLossDescriptor(CNNLossType::SoftMaxCrossEntropy, CNNReductionType::Sum);
   descriptor.setWeight(1.0F / static_cast<float>(batch));
   return descriptor;
 }
@@ -75,7 +81,8 @@ inline NNImageNodePtr body(const NNImageNodePtr& x, const Parameters& p) {
 
 /// A training graph in float32 with forward losses exported, seeded by ones.
 struct TrainingGraph {
-  NNImageNodePtr x = NNImageNode::node(named_handle("picture")), labels = NNImageNode::node(named_handle("label"));
+  NNImageNodePtr x = NNImageNode::node(named_handle("picture")),
+                 labels = NNImageNode::node(named_handle("label"));
   std::optional<NNGraph> graph;
 
   TrainingGraph(const Parameters& p, std::size_t batch) {
@@ -87,7 +94,8 @@ struct TrainingGraph {
     const auto seed = NNInitialGradientNode::node(loss->resultImage());
     const auto ends = seed->trainingGraph(nullptr);
     for (const auto& end : ends) {
-      if (end->resultImage()->handle() == x->handle()) graph.emplace(device(), end->resultImage(), false);
+      if (end->resultImage()->handle() == x->handle())
+        graph.emplace(device(), end->resultImage(), false);
     }
     graph->setFormat(ImageFeatureChannelFormat::Float32);
   }
@@ -107,7 +115,8 @@ struct TrainingGraph {
     commands.commit();
     commands.waitUntilCompleted();
     double sum = 0;
-    for (const Image image : intermediates.at(0)) sum += static_cast<double>(image.read_floats()[0]);
+    for (const Image image : intermediates.at(0))
+      sum += static_cast<double>(image.read_floats()[0]);
     return sum;
   }
 };

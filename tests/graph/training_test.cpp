@@ -24,7 +24,8 @@ class ByHand {
         ones_(device()),
         loss_gradient_(device(), loss_descriptor(batch)) {
     pool_.setEdgeMode(ImageEdgeMode::Clamp);
-    convolution_gradient_.setGradientOption(CNNConvolutionGradientOption::GradientWithWeightsAndBias);
+    convolution_gradient_.setGradientOption(
+        CNNConvolutionGradientOption::GradientWithWeightsAndBias);
     loss_.setDestinationImageAllocator(Image::defaultAllocator());
   }
 
@@ -57,9 +58,11 @@ class ByHand {
   }
 
  private:
-  static void update(const CommandBuffer& commands, CNNConvolution& forward, CNNConvolutionGradient& gradient,
-                     ConvolutionParameters& parameters, const StateBatch& states) {
-    const auto state = parameters.update(commands, states.at<CNNConvolutionGradientState>(0), nullptr);
+  static void update(const CommandBuffer& commands, CNNConvolution& forward,
+                     CNNConvolutionGradient& gradient, ConvolutionParameters& parameters,
+                     const StateBatch& states) {
+    const auto state =
+        parameters.update(commands, states.at<CNNConvolutionGradientState>(0), nullptr);
     forward.reloadWeightsAndBiases(commands, state);
     gradient.reloadWeightsAndBiases(commands, state);
   }
@@ -97,8 +100,8 @@ TEST_P(EveryOptimizer, GraphEqualsKernelsByHandBitForBit) {
   EXPECT_LT(last, 0.7 * first);
 }
 INSTANTIATE_TEST_SUITE_P(Training, EveryOptimizer,
-                         testing::Values(OptimizerKind::sgd, OptimizerKind::momentum, OptimizerKind::rmsprop,
-                                         OptimizerKind::adam),
+                         testing::Values(OptimizerKind::sgd, OptimizerKind::momentum,
+                                         OptimizerKind::rmsprop, OptimizerKind::adam),
                          [](const auto& kind) { return name_of(kind.param); });
 
 TEST(Training, SameSeedSameBits) {
@@ -107,7 +110,8 @@ TEST(Training, SameSeedSameBits) {
     const Parameters parameters({OptimizerKind::adam, 0.01F});
     TrainingGraph graph(parameters, 4);
     const CommandQueue queue = device().makeCommandQueue();
-    for (std::uint64_t step = 0; step < 8; ++step) losses.push_back(graph.step(queue, Data(4, step)));
+    for (std::uint64_t step = 0; step < 8; ++step)
+      losses.push_back(graph.step(queue, Data(4, step)));
   }
   EXPECT_EQ(runs[0], runs[1]);
 }
@@ -116,7 +120,8 @@ TEST(Training, BatchSizeMayChangeBetweenEncodes) {
   const Parameters parameters;
   TrainingGraph graph(parameters, 4);
   const CommandQueue queue = device().makeCommandQueue();
-  for (const std::size_t batch : {4U, 1U, 7U, 4U}) EXPECT_GT(graph.step(queue, Data(batch, batch)), 0);
+  for (const std::size_t batch : {4U, 1U, 7U, 4U})
+    EXPECT_GT(graph.step(queue, Data(batch, batch)), 0);
 }
 
 TEST(Training, InferenceGraphSeesTheTrainedWeightsAfterReload) {

@@ -89,9 +89,9 @@ class RowWeights final : public CNNConvolutionDataSource {
   [[nodiscard]] const float* biasTerms() override {
     return biases_.empty() ? nullptr : biases_.data();
   }
-  [[nodiscard]] bool load() override { return ++loads, true; }
+  [[nodiscard]] bool load() override { return ++loads, available; }
   void purge() override { ++purges; }
-  [[nodiscard]] std::string label() const override { return ""; }
+  [[nodiscard]] std::string label() const override { return name; }
   [[nodiscard]] const std::array<float, 2>* rangesForUInt8Kernel() override {
     return stored_ == Stored::uint8_linear ? ranges_.data() : nullptr;
   }
@@ -109,6 +109,8 @@ class RowWeights final : public CNNConvolutionDataSource {
   }
 
   int loads = 0, purges = 0;
+  std::string name;
+  bool available = true;  // what `load` answers
 
  private:
   /// Weight `i`, of output channel `k`, in the stored form and as a real number (spec: convolution

@@ -5,6 +5,7 @@
 #include <functional>
 #include <numeric>
 
+#include "bench.h"
 #include "cermet/cnn/neuron.h"
 #include "report.h"
 #include "rows_test.h"
@@ -12,25 +13,7 @@
 namespace cermet::test {
 namespace {
 
-using Values = std::vector<float>;
 using Format = ImageFeatureChannelFormat;
-
-/// A device and its queue; the same two for the whole program.
-struct Bench {
-  Device device;
-  CommandQueue queue;
-  explicit Bench(int threads) : device(Device::cpu(threads)), queue(device.makeCommandQueue()) {}
-  static const Bench& with(int threads) {
-    static const std::array<Bench, 2> benches{Bench(1), Bench(2)};
-    return benches.at(static_cast<std::size_t>(threads - 1));
-  }
-};
-
-void finish(CommandBuffer& buffer) {
-  buffer.commit();
-  buffer.waitUntilCompleted();
-  if (const auto error = buffer.error()) throw *error;
-}
 
 /// Sizes the result and places the window as a row with `destination` says.
 class RowPadding final : public NNPadding {
@@ -304,7 +287,8 @@ class Drive {
   struct How {
     const Bench& bench;
     const Target& target;
-    bool region = false;  // the incoming gradient covers the written region alone
+    bool region = false;       // the incoming gradient covers the written region alone
+    bool early_state = false;  // made before the kernel had its geometry
     Format format = Format::Float32;
   };
   /// Where the incoming gradient lies in its image for this forward target.
@@ -341,7 +325,9 @@ class Drive {
     p.source = upload(device, how.format, source_, x_);
     p.result = upload(device, how.format, how.target.image, Values(how.target.image.count()));
     p.incoming = upload_incoming(how);
-    p.states = forward->resultStateBatch(p.source, {}, p.result);
+    const auto unplaced = s_.forward(device);  // its geometry is not the row's yet
+    const bool early = how.early_state && !s_.state_has_extents();
+    p.states = (early ? unplaced : forward)->resultStateBatch(p.source, {}, p.result);
     CommandBuffer buffer = how.bench.queue.makeCommandBuffer();
     forward->encodeBatch(buffer, p.source, p.states, p.result);
     const ImageBatch image = encode(buffer, p, s_.gradient_reads_result() ? p.result : p.source);
@@ -353,7 +339,6 @@ class Drive {
   [[nodiscard]] std::unique_ptr<CNNGradientKernel> gradient_kernel(const Bench& bench) const {
     auto kernel = s_.gradient(bench.device);
     kernel->setDestinationImageAllocator(Image::defaultAllocator());
-    kernel->setDestinationFeatureChannelOffset(row_.source_channel);
     return kernel;
   }
   Pass returned_gradient(const How& how, CNNGradientKernel& kernel) {
@@ -401,7 +386,8 @@ class Drive {
       if (!region && s_.incoming_is_region()) continue;
       expect_gradients(
           region ? "gradient of a framed result's region" : "gradient of a framed result",
-          returned_gradient({bench_, framed_, region}, *framed), wanted, tolerance(), tolerance());
+          returned_gradient({bench_, framed_, region, true}, *framed), wanted, tolerance(),
+          tolerance());
     }
 
     explicit_gradient(wanted);
@@ -412,7 +398,6 @@ class Drive {
     const auto kernel = gradient_kernel(bench_);
     Target to{source_, 0, 0, source_.w, source_.h, 4, read_};
     to.image.c = 4 + read_ + 3;
-    kernel->setDestinationFeatureChannelOffset(to.channel);
     const auto p = pass(how(), [&](const CommandBuffer& buffer, const Pass& pass_,
                                    const ImageBatch& second) {
       const Image sources[] = {pass_.incoming.front(), second.front()};
@@ -420,6 +405,7 @@ class Drive {
       report_.expect_true("gradient's descriptor",
                           descriptor.width == source_.w && descriptor.height == source_.h,
                           "another size than the source's");
+      kernel->setDestinationFeatureChannelOffset(to.channel);  // the state had set its own
       const ImageBatch images =
           upload(bench_.device, Format::Float32, to.image, guards(to.image.count()));
       kernel->encodeBatch(buffer, pass_.incoming, second, pass_.states, images);
@@ -534,7 +520,6 @@ class Drive {
   void temporaries() {
     const auto forward = planning(bench_);
     const auto backward = s_.gradient(bench_.device);
-    backward->setDestinationFeatureChannelOffset(row_.source_channel);
     const ImageBatch x = upload(bench_.device, Format::Float32, source_, x_);
     const ImageBatch e = upload_incoming(how());
     CommandBuffer buffer = bench_.queue.makeCommandBuffer();
@@ -603,7 +588,7 @@ class Drive {
       if (r.unit) continue;
       const auto kernel = gradient_kernel(bench_);
       const auto got =
-          returned_gradient({bench_, plain_, s_.incoming_is_region(), r.format}, *kernel);
+          returned_gradient({bench_, plain_, s_.incoming_is_region(), false, r.format}, *kernel);
       const auto e = region_of(incoming(plain_, s_.incoming_is_region()), read(got.incoming));
       const auto wanted = s_.gradients(read_part(read(got.source)), region_tensor(e), g_);
       expect_gradients(std::string("gradient ") + r.name, got, wanted,

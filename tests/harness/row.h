@@ -55,7 +55,7 @@ struct Row {
   Given given{};
 
   double tolerance = 1e-5;  // of the tensor's largest element
-  std::string loosened{};     // why the tolerance is another one
+  std::string loosened{};   // why the tolerance is another one
   bool quick = false;       // small enough for the sanitizers; its test's name ends in "_quick"
   bool forward_only = false;
   bool float32_only = false;  // results or slopes leave the range of small formats

@@ -62,6 +62,8 @@ class Subject {
   [[nodiscard]] virtual bool gradient_reads_result() const { return false; }
   /// One state object for the whole batch, which adds up.
   [[nodiscard]] virtual bool shared_state() const { return false; }
+  /// A state keeps a tensor of the region, so that it must be made with the final properties.
+  [[nodiscard]] virtual bool state_has_extents() const { return false; }
   /// Result bits may depend on the number of images in an encode: a library orders its sums by it.
   [[nodiscard]] virtual bool bits_depend_on_batch() const { return false; }
 

@@ -23,7 +23,11 @@ struct ConvolutionShape;
 enum class CNNConvolutionFlags : unsigned { None = 0 };
 enum class CNNConvolutionWeightsLayout : std::uint32_t { OHWI = 0 };
 enum class CNNWeightsQuantizationType : std::uint32_t { None = 0, Linear = 1, LookupTable = 2 };
-enum class CNNConvolutionGradientOption : unsigned { GradientWithData = 1, GradientWithWeightsAndBias = 2, All = 3 };
+enum class CNNConvolutionGradientOption : unsigned {
+  GradientWithData = 1,
+  GradientWithWeightsAndBias = 2,
+  All = 3
+};
 enum class NNConvolutionAccumulatorPrecisionOption : unsigned { Half = 0, Float = 1 };
 
 /// Describes a convolution. Kernels take a snapshot when they are made.
@@ -63,11 +67,13 @@ class CNNConvolutionDescriptor {
   [[nodiscard]] const NNNeuronDescriptor& fusedNeuronDescriptor() const { return neuron_; }
   void setFusedNeuronDescriptor(NNNeuronDescriptor descriptor) { neuron_ = std::move(descriptor); }
 
-  /// Folds a batch normalisation into weights and biases, for inference: w' = w*I, b' = b*I + J with
-  /// I = gamma/sqrt(variance + epsilon), J = beta - I*mean. Null: gamma 1, beta 0, mean 0, variance 1
-  /// (with epsilon 0); all null removes the folding. Copies `outputFeatureChannels` floats of each.
-  void setBatchNormalizationParametersForInference(const float* mean, const float* variance, const float* gamma,
-                                                   const float* beta, float epsilon);
+  /// Folds a batch normalisation into weights and biases, for inference: w' = w*I, b' = b*I + J
+  /// with I = gamma/sqrt(variance + epsilon), J = beta - I*mean. Null: gamma 1, beta 0, mean 0,
+  /// variance 1 (with epsilon 0); all null removes the folding. Copies `outputFeatureChannels`
+  /// floats of each.
+  void setBatchNormalizationParametersForInference(const float* mean, const float* variance,
+                                                   const float* gamma, const float* beta,
+                                                   float epsilon);
 
   // Deprecated spellings.
   void setNeuronType(CNNNeuronType neuronType, float parameterA, float parameterB);
@@ -105,16 +111,17 @@ class CNNDepthWiseConvolutionDescriptor final : public CNNConvolutionDescriptor 
   }
 };
 
-/// Owns the weights and hands them out on demand. `load` comes before any other call and is balanced
-/// by one `purge`; pointers are not used after it. The library never copies a source that it was
-/// given (spec: convolution 3).
+/// Owns the weights and hands them out on demand. `load` comes before any other call and is
+/// balanced by one `purge`; pointers are not used after it. The library never copies a source that
+/// it was given (spec: convolution 3).
 class CNNConvolutionDataSource {
  public:
   virtual ~CNNConvolutionDataSource() = default;
   /// Float32, Float16 or UInt8.
   [[nodiscard]] virtual DataType dataType() const = 0;
   [[nodiscard]] virtual std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const = 0;
-  /// Elements `[output][kernelHeight][kernelWidth][input / groups]`; depthwise without the last axis.
+  /// Elements `[output][kernelHeight][kernelWidth][input / groups]`; depthwise without the last
+  /// axis.
   [[nodiscard]] virtual const void* weights() = 0;
   /// One float for each output channel, or null: no bias.
   [[nodiscard]] virtual const float* biasTerms() = 0;
@@ -130,14 +137,20 @@ class CNNConvolutionDataSource {
   [[nodiscard]] virtual CNNWeightsQuantizationType weightsQuantizationType() const {
     return CNNWeightsQuantizationType::None;
   }
-  [[nodiscard]] virtual CNNConvolutionWeightsLayout weightsLayout() const { return CNNConvolutionWeightsLayout::OHWI; }
-  /// Float16 rounds the weights to half precision once, at load. Absent: the source's own precision.
-  [[nodiscard]] virtual std::optional<DataType> kernelWeightsDataType() const { return std::nullopt; }
+  [[nodiscard]] virtual CNNConvolutionWeightsLayout weightsLayout() const {
+    return CNNConvolutionWeightsLayout::OHWI;
+  }
+  /// Float16 rounds the weights to half precision once, at load. Absent: the source's own
+  /// precision.
+  [[nodiscard]] virtual std::optional<DataType> kernelWeightsDataType() const {
+    return std::nullopt;
+  }
 
   /// Called by a graph right after the layer's gradient was encoded: encode the update on
   /// `commandBuffer` and return the new parameters; null leaves them as they are.
   virtual std::shared_ptr<CNNConvolutionWeightsAndBiasesState> update(
-      const CommandBuffer& /*commandBuffer*/, const std::shared_ptr<CNNConvolutionGradientState>& /*gradientState*/,
+      const CommandBuffer& /*commandBuffer*/,
+      const std::shared_ptr<CNNConvolutionGradientState>& /*gradientState*/,
       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& /*sourceState*/) {
     return nullptr;
   }
@@ -148,7 +161,10 @@ class CNNConvolutionDataSource {
     return false;
   }
   /// A source for another device; null: share this one.
-  [[nodiscard]] virtual std::shared_ptr<CNNConvolutionDataSource> copy(const Device& /*device*/) const { return nullptr; }
+  [[nodiscard]] virtual std::shared_ptr<CNNConvolutionDataSource> copy(
+      const Device& /*device*/) const {
+    return nullptr;
+  }
 };
 
 /// Weights and biases as float32 buffers in the data source's order.
@@ -156,20 +172,26 @@ class CNNConvolutionWeightsAndBiasesState final : public State {
  public:
   /// Exact-size buffers; `biases` may be nil.
   CNNConvolutionWeightsAndBiasesState(Buffer weights, Buffer biases);
-  CNNConvolutionWeightsAndBiasesState(const Device& device, const CNNConvolutionDescriptor& cnnConvolutionDescriptor);
-  /// Parts of buffers; offsets are bytes, multiples of 4. Throws where a part does not fit.
-  CNNConvolutionWeightsAndBiasesState(Buffer weights, std::size_t weightsOffset, Buffer biases, std::size_t biasesOffset,
+  CNNConvolutionWeightsAndBiasesState(const Device& device,
                                       const CNNConvolutionDescriptor& cnnConvolutionDescriptor);
-  [[nodiscard]] static std::shared_ptr<CNNConvolutionWeightsAndBiasesState> temporaryCNNConvolutionWeightsAndBiasesState(
+  /// Parts of buffers; offsets are bytes, multiples of 4. Throws where a part does not fit.
+  CNNConvolutionWeightsAndBiasesState(Buffer weights, std::size_t weightsOffset, Buffer biases,
+                                      std::size_t biasesOffset,
+                                      const CNNConvolutionDescriptor& cnnConvolutionDescriptor);
+  [[nodiscard]] static std::shared_ptr<CNNConvolutionWeightsAndBiasesState>
+  temporaryCNNConvolutionWeightsAndBiasesState(
       const CommandBuffer& commandBuffer, const CNNConvolutionDescriptor& cnnConvolutionDescriptor);
-  CNNConvolutionWeightsAndBiasesState(const detail::StateOrigin& origin, std::size_t weights, std::size_t biases);
+  CNNConvolutionWeightsAndBiasesState(const detail::StateOrigin& origin, std::size_t weights,
+                                      std::size_t biases);
 
   [[nodiscard]] Buffer weights() { return buffer(0); }
   /// Nil where there are none.
   [[nodiscard]] Buffer biases() { return has_biases_ ? buffer(1) : Buffer(); }
   [[nodiscard]] std::size_t weightsOffset() const { return weights_offset_; }
   [[nodiscard]] std::size_t biasesOffset() const { return biases_offset_; }
-  [[nodiscard]] std::string_view class_name() const override { return "CNNConvolutionWeightsAndBiasesState"; }
+  [[nodiscard]] std::string_view class_name() const override {
+    return "CNNConvolutionWeightsAndBiasesState";
+  }
   /// Number of weights and of biases.
   [[nodiscard]] std::size_t weight_count() const { return weight_count_; }
   [[nodiscard]] std::size_t bias_count() const { return bias_count_; }
@@ -189,12 +211,16 @@ class CNNConvolutionGradientState : public NNGradientState {
   /// Float32, in the order of the data source's weights.
   [[nodiscard]] Buffer gradientForWeights() { return buffer(0); }
   [[nodiscard]] Buffer gradientForBiases() { return buffer(1); }
-  [[nodiscard]] CNNConvolutionWeightsLayout gradientForWeightsLayout() const { return CNNConvolutionWeightsLayout::OHWI; }
+  [[nodiscard]] CNNConvolutionWeightsLayout gradientForWeightsLayout() const {
+    return CNNConvolutionWeightsLayout::OHWI;
+  }
   /// The kernel that made the state; valid while that kernel exists.
   [[nodiscard]] const CNNConvolution* convolution() const { return convolution_; }
   [[nodiscard]] std::size_t sourceWidth() const { return forward().sourceWidth; }
   [[nodiscard]] std::size_t sourceHeight() const { return forward().sourceHeight; }
-  [[nodiscard]] std::string_view class_name() const override { return "CNNConvolutionGradientState"; }
+  [[nodiscard]] std::string_view class_name() const override {
+    return "CNNConvolutionGradientState";
+  }
 
   // For kernels.
   [[nodiscard]] std::size_t weight_count() const { return weight_count_; }
@@ -220,8 +246,8 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   /// Throws InvalidArgument where the descriptor is invalid or `load` answers false.
   CNNConvolution(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
   /// Deprecated: float weights without a data source, rounded to half precision; not for training.
-  CNNConvolution(const Device& device, const CNNConvolutionDescriptor& convolutionDescriptor, const float* kernelWeights,
-                 const float* biasTerms, CNNConvolutionFlags flags);
+  CNNConvolution(const Device& device, const CNNConvolutionDescriptor& convolutionDescriptor,
+                 const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags flags);
   CNNConvolution(const CNNConvolution&) = default;
   CNNConvolution& operator=(const CNNConvolution&) = default;
 
@@ -236,10 +262,16 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   [[nodiscard]] float neuronParameterA() const { return fusedNeuronDescriptor().a(); }
   [[nodiscard]] float neuronParameterB() const { return fusedNeuronDescriptor().b(); }
   [[nodiscard]] float neuronParameterC() const { return fusedNeuronDescriptor().c(); }
-  [[nodiscard]] const std::shared_ptr<CNNConvolutionDataSource>& dataSource() const { return source_; }
+  [[nodiscard]] const std::shared_ptr<CNNConvolutionDataSource>& dataSource() const {
+    return source_;
+  }
   /// A hint: products always accumulate in float32. Default Float.
-  [[nodiscard]] NNConvolutionAccumulatorPrecisionOption accumulatorPrecisionOption() const { return accumulator_; }
-  void setAccumulatorPrecisionOption(NNConvolutionAccumulatorPrecisionOption option) { accumulator_ = option; }
+  [[nodiscard]] NNConvolutionAccumulatorPrecisionOption accumulatorPrecisionOption() const {
+    return accumulator_;
+  }
+  void setAccumulatorPrecisionOption(NNConvolutionAccumulatorPrecisionOption option) {
+    accumulator_ = option;
+  }
   [[nodiscard]] std::size_t kernelWidth() const override;
   [[nodiscard]] std::size_t kernelHeight() const override;
   [[nodiscard]] std::size_t strideInPixelsX() const override;
@@ -251,7 +283,9 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   /// Reads weights and biases again, at once; work already encoded keeps the old ones.
   void reloadWeightsAndBiasesFromDataSource();
   /// Deprecated; the argument is ignored.
-  void reloadWeightsAndBiases(const std::shared_ptr<CNNConvolutionDataSource>&) { reloadWeightsAndBiasesFromDataSource(); }
+  void reloadWeightsAndBiases(const std::shared_ptr<CNNConvolutionDataSource>&) {
+    reloadWeightsAndBiasesFromDataSource();
+  }
   /// Copies from the state in command buffer order; reads the state once. Without biases in the
   /// state the present ones stay.
   void reloadWeightsAndBiases(const CommandBuffer& commandBuffer,
@@ -261,7 +295,9 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
       const CommandBuffer& commandBuffer, bool resultStateCanBeTemporary) const;
 
   // For graphs: what a gradient kernel may share.
-  [[nodiscard]] const std::shared_ptr<detail::ConvolutionWeights>& parameters() const { return weights_; }
+  [[nodiscard]] const std::shared_ptr<detail::ConvolutionWeights>& parameters() const {
+    return weights_;
+  }
 
  protected:
   void record(detail::UnaryEncoding& encoding) const override;
@@ -276,7 +312,8 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
  private:
   std::shared_ptr<CNNConvolutionDataSource> source_;
   std::shared_ptr<detail::ConvolutionWeights> weights_;
-  NNConvolutionAccumulatorPrecisionOption accumulator_ = NNConvolutionAccumulatorPrecisionOption::Float;
+  NNConvolutionAccumulatorPrecisionOption accumulator_ =
+      NNConvolutionAccumulatorPrecisionOption::Float;
 };
 
 /// Gradients of a convolution: of the data into an image, of weights and biases into the state
@@ -293,9 +330,11 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
   [[nodiscard]] std::size_t sourceImageFeatureChannels() const;
   [[nodiscard]] std::size_t groups() const;
   [[nodiscard]] std::size_t channelMultiplier() const;
-  [[nodiscard]] const std::shared_ptr<CNNConvolutionDataSource>& dataSource() const { return source_; }
-  /// What an encode computes. Default All. Without data the destination is not written; encodes that
-  /// return it return zeros.
+  [[nodiscard]] const std::shared_ptr<CNNConvolutionDataSource>& dataSource() const {
+    return source_;
+  }
+  /// What an encode computes. Default All. Without data the destination is not written; encodes
+  /// that return it return zeros.
   [[nodiscard]] CNNConvolutionGradientOption gradientOption() const { return option_; }
   void setGradientOption(CNNConvolutionGradientOption option) { option_ = option; }
   /// Deprecated: whether an archive holds the weights, else they are reloaded. Default false.
@@ -308,17 +347,22 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
                               const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state);
 
   void apply(const ForwardRecord& forward) override;
-  [[nodiscard]] const std::shared_ptr<detail::ConvolutionWeights>& parameters() const { return weights_; }
-  // For graphs: uses a forward kernel's parameters instead of an own copy, and reloads them for both.
-  void share_parameters(std::shared_ptr<detail::ConvolutionWeights> weights) { weights_ = std::move(weights); }
+  [[nodiscard]] const std::shared_ptr<detail::ConvolutionWeights>& parameters() const {
+    return weights_;
+  }
+  // For graphs: uses a forward kernel's parameters instead of an own copy, and reloads them for
+  // both.
+  void share_parameters(std::shared_ptr<detail::ConvolutionWeights> weights) {
+    weights_ = std::move(weights);
+  }
   void reload_shared(const CommandBuffer& commandBuffer,
                      const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state);
 
  protected:
   void record(detail::BinaryEncoding& encoding) const override;
   [[nodiscard]] Channels channels(std::size_t primary, std::size_t secondary) const override;
-  void check(const Image& gradient, const Image& source, const Image& destination, const State* state,
-             std::size_t count) const override;
+  void check(const Image& gradient, const Image& source, const Image& destination,
+             const State* state, std::size_t count) const override;
   [[nodiscard]] bool writes_destination() const override { return computes(1); }
   /// Windows of the data gradient and of the weight gradient for the present properties.
   [[nodiscard]] virtual Window data_window() const;
@@ -327,7 +371,9 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
   std::shared_ptr<const detail::ConvolutionShape> shape_;
 
  private:
-  [[nodiscard]] bool computes(unsigned bit) const { return (static_cast<unsigned>(option_) & bit) != 0; }
+  [[nodiscard]] bool computes(unsigned bit) const {
+    return (static_cast<unsigned>(option_) & bit) != 0;
+  }
   std::shared_ptr<CNNConvolutionDataSource> source_;
   std::shared_ptr<detail::ConvolutionWeights> weights_;
   CNNConvolutionGradientOption option_ = CNNConvolutionGradientOption::All;
@@ -335,8 +381,9 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
   mutable detail::StepMemo weights_memo_;
 };
 
-/// A convolution whose window is the whole source and whose result is one pixel; `offset` is ignored.
-/// Out[n][k] = neuron(b[k] + sum of w[k][y][x][c] * I[n][y][x][c]). Default padding: valid only.
+/// A convolution whose window is the whole source and whose result is one pixel; `offset` is
+/// ignored. Out[n][k] = neuron(b[k] + sum of w[k][y][x][c] * I[n][y][x][c]). Default padding: valid
+/// only.
 class CNNFullyConnected : public CNNConvolution {
  public:
   CNNFullyConnected(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
@@ -351,7 +398,8 @@ class CNNFullyConnected : public CNNConvolution {
 
 class CNNFullyConnectedGradient : public CNNConvolutionGradient {
  public:
-  CNNFullyConnectedGradient(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
+  CNNFullyConnectedGradient(const Device& device,
+                            std::shared_ptr<CNNConvolutionDataSource> weights);
   [[nodiscard]] std::string_view class_name() const override { return "CNNFullyConnectedGradient"; }
 
  protected:

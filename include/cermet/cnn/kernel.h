@@ -46,9 +46,9 @@ struct ForwardRecord {
 class NNGradientState : public State {
  public:
   /// Copies the forward geometry into a gradient kernel.
-  [[nodiscard]] ImageDescriptor destinationImageDescriptor(std::span<const Image> sourceImages,
-                                                           std::span<const StatePtr> sourceStates, Kernel& kernel,
-                                                           const ImageDescriptor& suggestedDescriptor) override;
+  [[nodiscard]] ImageDescriptor destinationImageDescriptor(
+      std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates, Kernel& kernel,
+      const ImageDescriptor& suggestedDescriptor) override;
   [[nodiscard]] std::string_view class_name() const override { return "NNGradientState"; }
 
   // For kernels.
@@ -95,13 +95,16 @@ class CNNKernel : public Kernel {
   [[nodiscard]] virtual bool isStateModified() const { return false; }
   [[nodiscard]] const std::shared_ptr<NNPadding>& padding() const { return padding_; }
   void setPadding(std::shared_ptr<NNPadding> padding);
-  [[nodiscard]] const std::shared_ptr<ImageAllocator>& destinationImageAllocator() const { return allocator_; }
+  [[nodiscard]] const std::shared_ptr<ImageAllocator>& destinationImageAllocator() const {
+    return allocator_;
+  }
   void setDestinationImageAllocator(std::shared_ptr<ImageAllocator> allocator);
 
   /// Encodes into a given destination with the properties as they stand; `padding` is not asked.
-  void encode(const CommandBuffer& commandBuffer, const Image& sourceImage, const Image& destinationImage) const;
-  void encode(const CommandBuffer& commandBuffer, const Image& sourceImage, const StatePtr& destinationState,
+  void encode(const CommandBuffer& commandBuffer, const Image& sourceImage,
               const Image& destinationImage) const;
+  void encode(const CommandBuffer& commandBuffer, const Image& sourceImage,
+              const StatePtr& destinationState, const Image& destinationImage) const;
   void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
                    const ImageBatch& destinationImages) const;
   void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
@@ -109,28 +112,37 @@ class CNNKernel : public Kernel {
 
   /// Sizes the result by the padding policy (which sets `offset`), makes it, and encodes.
   [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, const Image& sourceImage);
-  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages);
+  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                                       const ImageBatch& sourceImages);
   /// The same, with a result state made in between; `destinationState` is always assigned.
   template <class S>
   [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, const Image& sourceImage,
-                             std::shared_ptr<S>* destinationState, bool destinationStateIsTemporary) {
+                             std::shared_ptr<S>* destinationState,
+                             bool destinationStateIsTemporary) {
     StatePtr state;
-    Image result = encode_with_state(commandBuffer, sourceImage, state, destinationStateIsTemporary);
+    Image result =
+        encode_with_state(commandBuffer, sourceImage, state, destinationStateIsTemporary);
     if (destinationState != nullptr) *destinationState = std::dynamic_pointer_cast<S>(state);
     return result;
   }
-  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
-                                       StateBatch* destinationStates, bool destinationStateIsTemporary);
+  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                                       const ImageBatch& sourceImages,
+                                       StateBatch* destinationStates,
+                                       bool destinationStateIsTemporary);
 
   /// The state that an encode with the present properties fills; null where the class has none.
-  [[nodiscard]] StatePtr resultState(const Image& sourceImage, std::span<const StatePtr> sourceStates,
+  [[nodiscard]] StatePtr resultState(const Image& sourceImage,
+                                     std::span<const StatePtr> sourceStates,
                                      const Image& destinationImage) const;
-  [[nodiscard]] StatePtr temporaryResultState(const CommandBuffer& commandBuffer, const Image& sourceImage,
+  [[nodiscard]] StatePtr temporaryResultState(const CommandBuffer& commandBuffer,
+                                              const Image& sourceImage,
                                               std::span<const StatePtr> sourceStates,
                                               const Image& destinationImage) const;
-  [[nodiscard]] StateBatch resultStateBatch(const ImageBatch& sourceImages, std::span<const StateBatch> sourceStates,
+  [[nodiscard]] StateBatch resultStateBatch(const ImageBatch& sourceImages,
+                                            std::span<const StateBatch> sourceStates,
                                             const ImageBatch& destinationImages) const;
-  [[nodiscard]] StateBatch temporaryResultStateBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
+  [[nodiscard]] StateBatch temporaryResultStateBatch(const CommandBuffer& commandBuffer,
+                                                     const ImageBatch& sourceImages,
                                                      std::span<const StateBatch> sourceStates,
                                                      const ImageBatch& destinationImages) const;
   [[nodiscard]] virtual bool isResultStateReusedAcrossBatch() const { return false; }
@@ -140,7 +152,10 @@ class CNNKernel : public Kernel {
   [[nodiscard]] ImageDescriptor destinationImageDescriptor(std::span<const Image> sourceImages,
                                                            std::span<const StatePtr> sourceStates);
   /// Bytes of internal scratch: a best guess, 0 here.
-  [[nodiscard]] std::size_t encodingStorageSize(const Image&, std::span<const StatePtr>, const Image&) const { return 0; }
+  [[nodiscard]] std::size_t encodingStorageSize(const Image&, std::span<const StatePtr>,
+                                                const Image&) const {
+    return 0;
+  }
   [[nodiscard]] std::size_t batchEncodingStorageSize(const ImageBatch&, std::span<const StateBatch>,
                                                      const ImageBatch&) const {
     return 0;
@@ -149,7 +164,8 @@ class CNNKernel : public Kernel {
   /// The present geometry for these images (ours).
   [[nodiscard]] ForwardRecord forward_record(const Image& source, const Image& destination) const;
   /// As destinationImageDescriptor, with the format that a graph asks for.
-  [[nodiscard]] ImageDescriptor plan(std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates,
+  [[nodiscard]] ImageDescriptor plan(std::span<const Image> sourceImages,
+                                     std::span<const StatePtr> sourceStates,
                                      ImageFeatureChannelFormat format);
 
  protected:
@@ -161,24 +177,29 @@ class CNNKernel : public Kernel {
   struct Channels {
     std::size_t read, written;
   };
-  [[nodiscard]] virtual Channels channels(std::size_t available) const { return {available, available}; }
+  [[nodiscard]] virtual Channels channels(std::size_t available) const {
+    return {available, available};
+  }
   /// Further checks before anything changes; `count` images.
   virtual void check(const Image&, const Image&, std::size_t) const {}
   /// Makes the result state for `count` images; null: the class has none.
-  [[nodiscard]] virtual StatePtr make_state(const detail::StateOrigin&, const Image&, const Image&) const {
+  [[nodiscard]] virtual StatePtr make_state(const detail::StateOrigin&, const Image&,
+                                            const Image&) const {
     return nullptr;
   }
   /// States of a whole batch; a class whose states hold a tensor of each image overrides it to make
   /// them windows of one tensor.
-  [[nodiscard]] virtual StateBatch make_state_batch(const detail::StateOrigin& origin, const ImageBatch& sources,
+  [[nodiscard]] virtual StateBatch make_state_batch(const detail::StateOrigin& origin,
+                                                    const ImageBatch& sources,
                                                     const ImageBatch& destinations) const;
   /// Lets a class edit the planned descriptor after the padding method was applied.
   virtual void adjust(ImageDescriptor&, std::span<const Image>) {}
 
  private:
-  Image encode_with_state(const CommandBuffer& commandBuffer, const Image& sourceImage, StatePtr& state, bool temporary);
-  void run(const CommandBuffer& commandBuffer, const detail::Operand& source, const StateBatch* states,
-           const detail::Operand& destination) const;
+  Image encode_with_state(const CommandBuffer& commandBuffer, const Image& sourceImage,
+                          StatePtr& state, bool temporary);
+  void run(const CommandBuffer& commandBuffer, const detail::Operand& source,
+           const StateBatch* states, const detail::Operand& destination) const;
   StateBatch make_states(const detail::StateOrigin& origin, const ImageBatch& sources,
                          const ImageBatch& destinations) const;
 
@@ -212,14 +233,30 @@ class CNNBinaryKernel : public Kernel {
   void setClipRect(const Region& clipRect) { clip_ = clipRect; }
   [[nodiscard]] std::size_t destinationFeatureChannelOffset() const { return destination_channel_; }
   void setDestinationFeatureChannelOffset(std::size_t offset) { destination_channel_ = offset; }
-  [[nodiscard]] std::size_t primarySourceFeatureChannelOffset() const { return primary_.featureChannelOffset; }
-  void setPrimarySourceFeatureChannelOffset(std::size_t offset) { primary_.featureChannelOffset = offset; }
-  [[nodiscard]] std::size_t primarySourceFeatureChannelMaxCount() const { return primary_.featureChannelMaxCount; }
-  void setPrimarySourceFeatureChannelMaxCount(std::size_t count) { primary_.featureChannelMaxCount = count; }
-  [[nodiscard]] std::size_t secondarySourceFeatureChannelOffset() const { return secondary_.featureChannelOffset; }
-  void setSecondarySourceFeatureChannelOffset(std::size_t offset) { secondary_.featureChannelOffset = offset; }
-  [[nodiscard]] std::size_t secondarySourceFeatureChannelMaxCount() const { return secondary_.featureChannelMaxCount; }
-  void setSecondarySourceFeatureChannelMaxCount(std::size_t count) { secondary_.featureChannelMaxCount = count; }
+  [[nodiscard]] std::size_t primarySourceFeatureChannelOffset() const {
+    return primary_.featureChannelOffset;
+  }
+  void setPrimarySourceFeatureChannelOffset(std::size_t offset) {
+    primary_.featureChannelOffset = offset;
+  }
+  [[nodiscard]] std::size_t primarySourceFeatureChannelMaxCount() const {
+    return primary_.featureChannelMaxCount;
+  }
+  void setPrimarySourceFeatureChannelMaxCount(std::size_t count) {
+    primary_.featureChannelMaxCount = count;
+  }
+  [[nodiscard]] std::size_t secondarySourceFeatureChannelOffset() const {
+    return secondary_.featureChannelOffset;
+  }
+  void setSecondarySourceFeatureChannelOffset(std::size_t offset) {
+    secondary_.featureChannelOffset = offset;
+  }
+  [[nodiscard]] std::size_t secondarySourceFeatureChannelMaxCount() const {
+    return secondary_.featureChannelMaxCount;
+  }
+  void setSecondarySourceFeatureChannelMaxCount(std::size_t count) {
+    secondary_.featureChannelMaxCount = count;
+  }
   [[nodiscard]] ImageEdgeMode primaryEdgeMode() const { return primary_.edgeMode; }
   void setPrimaryEdgeMode(ImageEdgeMode mode) { primary_.edgeMode = mode; }
   [[nodiscard]] ImageEdgeMode secondaryEdgeMode() const { return secondary_.edgeMode; }
@@ -244,38 +281,50 @@ class CNNBinaryKernel : public Kernel {
   [[nodiscard]] virtual bool isStateModified() const { return false; }
   [[nodiscard]] const std::shared_ptr<NNPadding>& padding() const { return padding_; }
   void setPadding(std::shared_ptr<NNPadding> padding);
-  [[nodiscard]] const std::shared_ptr<ImageAllocator>& destinationImageAllocator() const { return allocator_; }
+  [[nodiscard]] const std::shared_ptr<ImageAllocator>& destinationImageAllocator() const {
+    return allocator_;
+  }
   void setDestinationImageAllocator(std::shared_ptr<ImageAllocator> allocator);
 
-  void encode(const CommandBuffer& commandBuffer, const Image& primaryImage, const Image& secondaryImage,
-              const Image& destinationImage) const;
+  void encode(const CommandBuffer& commandBuffer, const Image& primaryImage,
+              const Image& secondaryImage, const Image& destinationImage) const;
   void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
                    const ImageBatch& secondaryImages, const ImageBatch& destinationImages) const;
-  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, const Image& primaryImage, const Image& secondaryImage);
-  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
+  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, const Image& primaryImage,
+                             const Image& secondaryImage);
+  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                                       const ImageBatch& primaryImages,
                                        const ImageBatch& secondaryImages);
   template <class S>
-  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, const Image& primaryImage, const Image& secondaryImage,
-                             std::shared_ptr<S>* destinationState, bool destinationStateIsTemporary) {
+  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, const Image& primaryImage,
+                             const Image& secondaryImage, std::shared_ptr<S>* destinationState,
+                             bool destinationStateIsTemporary) {
     StateBatch states;
-    const ImageBatch result =
-        encode_with_states(commandBuffer, {primaryImage}, {secondaryImage}, states, destinationStateIsTemporary);
+    const ImageBatch result = encode_with_states(commandBuffer, {primaryImage}, {secondaryImage},
+                                                 states, destinationStateIsTemporary);
     if (destinationState != nullptr) *destinationState = states.empty() ? nullptr : states.at<S>(0);
     return result.front();
   }
-  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
-                                       const ImageBatch& secondaryImages, StateBatch* destinationStates,
+  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                                       const ImageBatch& primaryImages,
+                                       const ImageBatch& secondaryImages,
+                                       StateBatch* destinationStates,
                                        bool destinationStateIsTemporary);
 
   [[nodiscard]] StatePtr resultState(const Image& primaryImage, const Image& secondaryImage,
-                                     std::span<const StatePtr> sourceStates, const Image& destinationImage) const;
-  [[nodiscard]] StatePtr temporaryResultState(const CommandBuffer& commandBuffer, const Image& primaryImage,
-                                              const Image& secondaryImage, std::span<const StatePtr> sourceStates,
+                                     std::span<const StatePtr> sourceStates,
+                                     const Image& destinationImage) const;
+  [[nodiscard]] StatePtr temporaryResultState(const CommandBuffer& commandBuffer,
+                                              const Image& primaryImage,
+                                              const Image& secondaryImage,
+                                              std::span<const StatePtr> sourceStates,
                                               const Image& destinationImage) const;
-  [[nodiscard]] StateBatch resultStateBatch(const ImageBatch& primaryImages, const ImageBatch& secondaryImages,
+  [[nodiscard]] StateBatch resultStateBatch(const ImageBatch& primaryImages,
+                                            const ImageBatch& secondaryImages,
                                             std::span<const StateBatch> sourceStates,
                                             const ImageBatch& destinationImages) const;
-  [[nodiscard]] StateBatch temporaryResultStateBatch(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
+  [[nodiscard]] StateBatch temporaryResultStateBatch(const CommandBuffer& commandBuffer,
+                                                     const ImageBatch& primaryImages,
                                                      const ImageBatch& secondaryImages,
                                                      std::span<const StateBatch> sourceStates,
                                                      const ImageBatch& destinationImages) const;
@@ -285,15 +334,17 @@ class CNNBinaryKernel : public Kernel {
   /// `sourceImages`: exactly two, primary first.
   [[nodiscard]] ImageDescriptor destinationImageDescriptor(std::span<const Image> sourceImages,
                                                            std::span<const StatePtr> sourceStates);
-  [[nodiscard]] std::size_t encodingStorageSize(const Image&, const Image&, std::span<const StatePtr>,
-                                                const Image&) const {
+  [[nodiscard]] std::size_t encodingStorageSize(const Image&, const Image&,
+                                                std::span<const StatePtr>, const Image&) const {
     return 0;
   }
-  [[nodiscard]] std::size_t batchEncodingStorageSize(const ImageBatch&, const ImageBatch&, std::span<const StateBatch>,
+  [[nodiscard]] std::size_t batchEncodingStorageSize(const ImageBatch&, const ImageBatch&,
+                                                     std::span<const StateBatch>,
                                                      const ImageBatch&) const {
     return 0;
   }
-  [[nodiscard]] ImageDescriptor plan(std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates,
+  [[nodiscard]] ImageDescriptor plan(std::span<const Image> sourceImages,
+                                     std::span<const StatePtr> sourceStates,
                                      ImageFeatureChannelFormat format);
 
  protected:
@@ -308,24 +359,29 @@ class CNNBinaryKernel : public Kernel {
     return {primary, secondary, primary};
   }
   virtual void check(const Image&, const Image&, const Image&, const State*, std::size_t) const {}
-  [[nodiscard]] virtual StatePtr make_state(const detail::StateOrigin&, const Image&, const Image&, const Image&) const {
+  [[nodiscard]] virtual StatePtr make_state(const detail::StateOrigin&, const Image&, const Image&,
+                                            const Image&) const {
     return nullptr;
   }
   /// Size, channels and offsets of the result before states and custom policies speak.
   virtual void plan_default(ImageDescriptor& descriptor, std::span<const Image> sourceImages);
   /// Whether a destination is written at all (not by a gradient of weights alone).
   [[nodiscard]] virtual bool writes_destination() const { return true; }
+  /// Whether an encode reads its states, and so takes a read from each, or writes them.
+  [[nodiscard]] virtual bool reads_states() const { return false; }
 
-  void run(const CommandBuffer& commandBuffer, const detail::Operand& primary, const detail::Operand& secondary,
-           const StateBatch* states, const detail::Operand& destination) const;
+  void run(const CommandBuffer& commandBuffer, const detail::Operand& primary,
+           const detail::Operand& secondary, const StateBatch* states,
+           const detail::Operand& destination) const;
 
   SourceGeometry primary_, secondary_;
 
  private:
   ImageBatch encode_with_states(const CommandBuffer& commandBuffer, const ImageBatch& primaryImages,
-                                const ImageBatch& secondaryImages, StateBatch& states, bool temporary);
-  StateBatch make_states(const detail::StateOrigin& origin, const ImageBatch& primaries, const ImageBatch& secondaries,
-                         const ImageBatch& destinations) const;
+                                const ImageBatch& secondaryImages, StateBatch& states,
+                                bool temporary);
+  StateBatch make_states(const detail::StateOrigin& origin, const ImageBatch& primaries,
+                         const ImageBatch& secondaries, const ImageBatch& destinations) const;
 
   Region clip_ = RectNoClip;
   std::size_t destination_channel_ = 0;
@@ -338,7 +394,8 @@ class CNNBinaryKernel : public Kernel {
 /// forward window read get 0 (spec: core 14).
 class CNNGradientKernel : public CNNBinaryKernel {
  public:
-  /// Offset in the gradient after zero insertion: effective = primaryOffset * stride + kernelOffset.
+  /// Offset in the gradient after zero insertion: effective = primaryOffset * stride +
+  /// kernelOffset.
   [[nodiscard]] std::ptrdiff_t kernelOffsetX() const { return kernel_offset_x_; }
   void setKernelOffsetX(std::ptrdiff_t offset) { kernel_offset_x_ = offset; }
   [[nodiscard]] std::ptrdiff_t kernelOffsetY() const { return kernel_offset_y_; }
@@ -347,15 +404,19 @@ class CNNGradientKernel : public CNNBinaryKernel {
   using CNNBinaryKernel::encode;
   using CNNBinaryKernel::encodeBatch;
   /// Takes the forward geometry from the state, sizes and makes the result, and encodes.
-  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, const Image& sourceGradient, const Image& sourceImage,
-                             const StatePtr& gradientState);
-  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
-                                       const ImageBatch& sourceImages, const StateBatch& gradientStates);
+  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, const Image& sourceGradient,
+                             const Image& sourceImage, const StatePtr& gradientState);
+  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                                       const ImageBatch& sourceGradients,
+                                       const ImageBatch& sourceImages,
+                                       const StateBatch& gradientStates);
   /// Encodes with the properties as they stand.
-  void encode(const CommandBuffer& commandBuffer, const Image& sourceGradient, const Image& sourceImage,
-              const StatePtr& gradientState, const Image& destinationGradient) const;
-  void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients, const ImageBatch& sourceImages,
-                   const StateBatch& gradientStates, const ImageBatch& destinationGradients) const;
+  void encode(const CommandBuffer& commandBuffer, const Image& sourceGradient,
+              const Image& sourceImage, const StatePtr& gradientState,
+              const Image& destinationGradient) const;
+  void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
+                   const ImageBatch& sourceImages, const StateBatch& gradientStates,
+                   const ImageBatch& destinationGradients) const;
 
   /// Copies a forward encode's geometry into this kernel's properties (spec: core 14.3). Here the
   /// rule of kernels without a window; those with one override it.
@@ -368,8 +429,12 @@ class CNNGradientKernel : public CNNBinaryKernel {
   }
   void plan_default(ImageDescriptor& descriptor, std::span<const Image> sourceImages) override;
   /// The gradient must fit the forward result of the state, the source image its source.
-  void check(const Image& gradient, const Image& source, const Image& destination, const State* state,
-             std::size_t count) const override;
+  void check(const Image& gradient, const Image& source, const Image& destination,
+             const State* state, std::size_t count) const override;
+  [[nodiscard]] bool reads_states() const override { return true; }
+  /// Whether an encode leaves parts of a result it made unwritten: channels outside the forward
+  /// slice.
+  [[nodiscard]] bool leaves_gaps(const ImageDescriptor& result) const;
   /// Writes 0 to a result that `record` does not write.
   void clear(const CommandBuffer& commandBuffer, const ImageBatch& result) const;
 

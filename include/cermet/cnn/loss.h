@@ -1,6 +1,6 @@
 #pragma once
-// Losses in their three forms: CNNLoss (value and gradient in one), NNForwardLoss with NNLossGradient,
-// and the image of ones that starts back-propagation (spec: loss).
+// Losses in their three forms: CNNLoss (value and gradient in one), NNForwardLoss with
+// NNLossGradient, and the image of ones that starts back-propagation (spec: loss).
 
 #include <memory>
 #include <optional>
@@ -15,9 +15,10 @@ namespace cermet {
 /// Labels or weights of one image in host memory, float32 (spec: loss 3).
 class CNNLossDataDescriptor {
  public:
-  /// Copies `data`. `size.depth` counts feature channels. Throws InvalidArgument for a zero extent or
-  /// less data than the dense size.
-  [[nodiscard]] static CNNLossDataDescriptor cnnLossDataDescriptor(std::span<const float> data, DataLayout layout,
+  /// Copies `data`. `size.depth` counts feature channels. Throws InvalidArgument for a zero extent
+  /// or less data than the dense size.
+  [[nodiscard]] static CNNLossDataDescriptor cnnLossDataDescriptor(std::span<const float> data,
+                                                                   DataLayout layout,
                                                                    const Size& size);
   [[nodiscard]] DataLayout layout() const { return layout_; }
   [[nodiscard]] const Size& size() const { return size_; }
@@ -38,16 +39,18 @@ class CNNLossDataDescriptor {
   std::size_t bytes_per_row_ = 0, bytes_per_image_ = 0;
 };
 
-/// Labels and weights of ONE image on their way into CNNLoss, and the loss on its way out. Images are
-/// float32 and may be written again between encodes (spec: loss 4).
+/// Labels and weights of ONE image on their way into CNNLoss, and the loss on its way out. Images
+/// are float32 and may be written again between encodes (spec: loss 4).
 class CNNLossLabels final : public State {
  public:
   CNNLossLabels(const Device& device, const CNNLossDataDescriptor& labelsDescriptor);
   /// `lossImageSize`: {1, 1, 1} for a reduced loss, or the source's size for reduction None.
-  CNNLossLabels(const Device& device, const Size& lossImageSize, const CNNLossDataDescriptor& labelsDescriptor,
+  CNNLossLabels(const Device& device, const Size& lossImageSize,
+                const CNNLossDataDescriptor& labelsDescriptor,
                 const CNNLossDataDescriptor* weightsDescriptor);
   /// Keeps the images themselves: they are read when the filter runs. `weightsImage` may be nil.
-  CNNLossLabels(const Device& device, const Size& lossImageSize, Image labelsImage, Image weightsImage);
+  CNNLossLabels(const Device& device, const Size& lossImageSize, Image labelsImage,
+                Image weightsImage);
 
   [[nodiscard]] const Image& lossImage() const { return loss_; }
   [[nodiscard]] const Image& labelsImage() const { return labels_; }
@@ -63,9 +66,10 @@ using CNNLossLabelsBatch = std::vector<std::shared_ptr<CNNLossLabels>>;
 /// Parameters of a loss (spec: loss 5). Filters copy them.
 class CNNLossDescriptor {
  public:
-  /// Throws InvalidArgument for codes that are not a type or a reduction, and for CosineDistance with
-  /// another reduction than Sum.
-  [[nodiscard]] static CNNLossDescriptor cnnLossDescriptor(CNNLossType lossType, CNNReductionType reductionType);
+  /// Throws InvalidArgument for codes that are not a type or a reduction, and for CosineDistance
+  /// with another reduction than Sum.
+  [[nodiscard]] static CNNLossDescriptor cnnLossDescriptor(CNNLossType lossType,
+                                                           CNNReductionType reductionType);
 
   [[nodiscard]] CNNLossType lossType() const { return type_; }
   void setLossType(CNNLossType type) { type_ = type; }
@@ -118,12 +122,14 @@ class LossParameters {
 
   [[nodiscard]] Loss op() const;
   [[nodiscard]] Loss::Scalars scalars() const;
-  [[nodiscard]] bool reduced() const { return descriptor.reductionType() != CNNReductionType::None; }
+  [[nodiscard]] bool reduced() const {
+    return descriptor.reductionType() != CNNReductionType::None;
+  }
 };
 }  // namespace detail
 
-/// The loss into the labels' loss image and its gradient by the source into the destination, which is
-/// already the gradient to feed backwards (spec: loss 8). Its reduction factor is 1.
+/// The loss into the labels' loss image and its gradient by the source into the destination, which
+/// is already the gradient to feed backwards (spec: loss 8). Its reduction factor is 1.
 class CNNLoss final : public KernelOf<CNNKernel, Loss> {
  public:
   CNNLoss(const Device& device, const CNNLossDescriptor& lossDescriptor);
@@ -140,13 +146,14 @@ class CNNLoss final : public KernelOf<CNNKernel, Loss> {
   [[nodiscard]] const LossSwitches& switches() const { return p_.switches; }
   void set_switches(const LossSwitches& switches) { p_.switches = switches; }
 
-  void encode(const CommandBuffer& commandBuffer, const Image& sourceImage, const std::shared_ptr<CNNLossLabels>& labels,
-              const Image& destinationImage) const;
+  void encode(const CommandBuffer& commandBuffer, const Image& sourceImage,
+              const std::shared_ptr<CNNLossLabels>& labels, const Image& destinationImage) const;
   [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, const Image& sourceImage,
                              const std::shared_ptr<CNNLossLabels>& labels);
-  void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages, const CNNLossLabelsBatch& labels,
-                   const ImageBatch& destinationImages) const;
-  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
+  void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
+                   const CNNLossLabelsBatch& labels, const ImageBatch& destinationImages) const;
+  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                                       const ImageBatch& sourceImages,
                                        const CNNLossLabelsBatch& labels);
 
  protected:
@@ -178,12 +185,13 @@ class NNForwardLoss final : public KernelOf<CNNKernel, Loss> {
   void setDelta(float delta) { p_.descriptor.setDelta(delta); }
 
   /// `weights` may be empty, `destinationStates` too.
-  void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages, const ImageBatch& labels,
-                   const ImageBatch& weights, const StateBatch& destinationStates,
-                   const ImageBatch& destinationImages) const;
+  void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
+                   const ImageBatch& labels, const ImageBatch& weights,
+                   const StateBatch& destinationStates, const ImageBatch& destinationImages) const;
   /// Returns the loss images; `destinationStates` may be null.
-  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
-                                       const ImageBatch& labels, const ImageBatch& weights, StateBatch* destinationStates,
+  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                                       const ImageBatch& sourceImages, const ImageBatch& labels,
+                                       const ImageBatch& weights, StateBatch* destinationStates,
                                        bool destinationStateIsTemporary);
 
  protected:
@@ -225,11 +233,13 @@ class NNLossGradient final : public KernelOf<CNNBinaryKernel, LossGradient> {
   void set_weight_override(std::optional<float> weight) { weight_override_ = weight; }
 
   /// `weights` and `sourceStates` may be empty.
-  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
+  [[nodiscard]] ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                                       const ImageBatch& sourceGradients,
                                        const ImageBatch& sourceImages, const ImageBatch& labels,
                                        const ImageBatch& weights, const StateBatch& sourceStates);
-  void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients, const ImageBatch& sourceImages,
-                   const ImageBatch& labels, const ImageBatch& weights, const StateBatch& sourceStates,
+  void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
+                   const ImageBatch& sourceImages, const ImageBatch& labels,
+                   const ImageBatch& weights, const StateBatch& sourceStates,
                    const ImageBatch& destinationGradients) const;
 
  protected:

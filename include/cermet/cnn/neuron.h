@@ -16,10 +16,13 @@ namespace cermet {
 class NNNeuronDescriptor {
  public:
   /// Throws InvalidArgument for a code that is not a type.
-  [[nodiscard]] static NNNeuronDescriptor cnnNeuronDescriptor(CNNNeuronType neuronType, std::optional<float> a = {},
-                                                              std::optional<float> b = {}, std::optional<float> c = {});
+  [[nodiscard]] static NNNeuronDescriptor cnnNeuronDescriptor(CNNNeuronType neuronType,
+                                                              std::optional<float> a = {},
+                                                              std::optional<float> b = {},
+                                                              std::optional<float> c = {});
   /// One slope for each feature channel. `noCopy` is a hint; the data is copied.
-  [[nodiscard]] static NNNeuronDescriptor cnnNeuronPReLUDescriptor(std::span<const float> data, bool noCopy = false);
+  [[nodiscard]] static NNNeuronDescriptor cnnNeuronPReLUDescriptor(std::span<const float> data,
+                                                                   bool noCopy = false);
 
   [[nodiscard]] CNNNeuronType neuronType() const { return activation_.type; }
   void setNeuronType(CNNNeuronType type) { activation_.type = type; }
@@ -77,8 +80,8 @@ class CNNNeuronGradient final : public KernelOf<CNNGradientKernel, NeuronGradien
 
  protected:
   void record(detail::BinaryEncoding& encoding) const override;
-  void check(const Image& gradient, const Image& source, const Image& destination, const State* state,
-             std::size_t count) const override;
+  void check(const Image& gradient, const Image& source, const Image& destination,
+             const State* state, std::size_t count) const override;
 
  private:
   NNNeuronDescriptor descriptor_;

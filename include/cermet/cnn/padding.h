@@ -46,10 +46,9 @@ class NNPadding {
   [[nodiscard]] virtual std::string label() const { return {}; }
   /// Called iff the method has the Custom bit, after everything else: may edit the suggested
   /// descriptor and any property of `kernel`, whose `offset` alone is recomputed for each encode.
-  [[nodiscard]] virtual ImageDescriptor destinationImageDescriptor(std::span<const Image> sourceImages,
-                                                                   std::span<const StatePtr> sourceStates,
-                                                                   Kernel& kernel,
-                                                                   const ImageDescriptor& suggestedDescriptor);
+  [[nodiscard]] virtual ImageDescriptor destinationImageDescriptor(
+      std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates, Kernel& kernel,
+      const ImageDescriptor& suggestedDescriptor);
   /// The policy of the gradient pass; null: the gradient's default.
   [[nodiscard]] virtual std::shared_ptr<NNPadding> inverse() const { return nullptr; }
 };
@@ -62,13 +61,14 @@ class NNDefaultPadding : public NNPadding {
   /// Same size, centred, odd remainder to the bottom and right; sets edgeMode Clamp.
   [[nodiscard]] static std::shared_ptr<NNDefaultPadding> paddingForTensorflowAveragePooling();
   /// Valid-only sibling; also sets edgeMode Clamp.
-  [[nodiscard]] static std::shared_ptr<NNDefaultPadding> paddingForTensorflowAveragePoolingValidOnly();
+  [[nodiscard]] static std::shared_ptr<NNDefaultPadding>
+  paddingForTensorflowAveragePoolingValidOnly();
 
   [[nodiscard]] NNPaddingMethod paddingMethod() const override { return method_; }
   [[nodiscard]] std::string label() const override;
-  [[nodiscard]] ImageDescriptor destinationImageDescriptor(std::span<const Image> sourceImages,
-                                                           std::span<const StatePtr> sourceStates, Kernel& kernel,
-                                                           const ImageDescriptor& suggestedDescriptor) override;
+  [[nodiscard]] ImageDescriptor destinationImageDescriptor(
+      std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates, Kernel& kernel,
+      const ImageDescriptor& suggestedDescriptor) override;
   [[nodiscard]] std::shared_ptr<NNPadding> inverse() const override;
 
  private:
@@ -76,11 +76,13 @@ class NNDefaultPadding : public NNPadding {
 };
 
 /// Result extent along one axis; `window` is dilated (spec: core 10.3, 10.6). May be <= 0.
-[[nodiscard]] std::ptrdiff_t padded_extent(NNPaddingMethod method, std::size_t source, std::size_t window,
-                                           std::size_t stride, bool backwards = false);
+[[nodiscard]] std::ptrdiff_t padded_extent(NNPaddingMethod method, std::size_t source,
+                                           std::size_t window, std::size_t stride,
+                                           bool backwards = false);
 /// Offset along one axis for a result of `destination` pixels (spec: core 10.4, 10.6).
-[[nodiscard]] std::ptrdiff_t padded_offset(NNPaddingMethod method, bool horizontal, std::size_t source,
-                                           std::size_t destination, std::size_t window, std::size_t stride,
+[[nodiscard]] std::ptrdiff_t padded_offset(NNPaddingMethod method, bool horizontal,
+                                           std::size_t source, std::size_t destination,
+                                           std::size_t window, std::size_t stride,
                                            bool backwards = false);
 
 }  // namespace cermet

@@ -16,8 +16,8 @@ class CNNPooling : public CNNKernel {
   [[nodiscard]] std::size_t strideInPixelsY() const override { return stride_y_; }
 
  protected:
-  CNNPooling(const Device& device, std::string_view name, std::size_t kernelWidth, std::size_t kernelHeight,
-             std::size_t strideInPixelsX, std::size_t strideInPixelsY);
+  CNNPooling(const Device& device, std::string_view name, std::size_t kernelWidth,
+             std::size_t kernelHeight, std::size_t strideInPixelsX, std::size_t strideInPixelsY);
   [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
                                     const Image& destination) const override;
   [[nodiscard]] Window window() const;
@@ -61,10 +61,10 @@ class CNNPoolingAverage final : public CNNPooling {
   std::size_t zero_pad_x_ = 0, zero_pad_y_ = 0;
 };
 
-/// Base of the pooling gradients. Gradient pixel p is forward output p - primaryOffset, whose window
-/// has its centre at secondaryOffset + stride*i. Destination pixel clipRect.origin + d receives the
-/// gradient of source pixel y0 + d, y0 = max(0, secondaryOffset - window/2): the first source pixel
-/// that a window reads (spec: pooling-shape 2.1).
+/// Base of the pooling gradients. Gradient pixel p is forward output p - primaryOffset, whose
+/// window has its centre at secondaryOffset + stride*i. Destination pixel clipRect.origin + d
+/// receives the gradient of source pixel y0 + d, y0 = max(0, secondaryOffset - window/2): the first
+/// source pixel that a window reads (spec: pooling-shape 2.1).
 class CNNPoolingGradient : public CNNGradientKernel {
  public:
   /// The part of the incoming gradient to use, from primaryOffset. Default: all of it.
@@ -73,8 +73,9 @@ class CNNPoolingGradient : public CNNGradientKernel {
   void apply(const ForwardRecord& forward) override;
 
  protected:
-  CNNPoolingGradient(const Device& device, std::string_view name, std::size_t kernelWidth, std::size_t kernelHeight,
-                     std::size_t strideInPixelsX, std::size_t strideInPixelsY);
+  CNNPoolingGradient(const Device& device, std::string_view name, std::size_t kernelWidth,
+                     std::size_t kernelHeight, std::size_t strideInPixelsX,
+                     std::size_t strideInPixelsY);
   [[nodiscard]] Window window() const;
   /// The used part of the gradient; absent where it is empty.
   [[nodiscard]] TensorView used_gradient(const detail::BinaryEncoding& encoding) const;
@@ -83,8 +84,8 @@ class CNNPoolingGradient : public CNNGradientKernel {
   };
   /// Source pixel that destination pixel (0, 0) of the clip rectangle stands for.
   [[nodiscard]] Origin2D destination_origin() const;
-  void check(const Image& gradient, const Image& source, const Image& destination, const State* state,
-             std::size_t count) const override;
+  void check(const Image& gradient, const Image& source, const Image& destination,
+             const State* state, std::size_t count) const override;
   mutable detail::StepMemo memo_;
 
  private:
@@ -108,7 +109,9 @@ class CNNPoolingAverageGradient final : public CNNPoolingGradient {
  public:
   CNNPoolingAverageGradient(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
                             std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
-  [[nodiscard]] std::string_view class_name() const override { return PoolingAverageGradient::name; }
+  [[nodiscard]] std::string_view class_name() const override {
+    return PoolingAverageGradient::name;
+  }
   [[nodiscard]] std::size_t zeroPadSizeX() const { return zero_pad_x_; }
   void setZeroPadSizeX(std::size_t size) { zero_pad_x_ = size; }
   [[nodiscard]] std::size_t zeroPadSizeY() const { return zero_pad_y_; }

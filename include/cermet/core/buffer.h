@@ -13,9 +13,9 @@ namespace detail {
 struct BufferImpl;
 }
 
-/// A small handle; copies name the same bytes. New buffers are zero, and `contents()` is one address
-/// for the buffer's life (spec: core 2.1, 2.3). Host access is defined before the first command
-/// buffer that uses the buffer is committed and after the last has completed.
+/// A small handle; copies name the same bytes. New buffers are zero, and `contents()` is one
+/// address for the buffer's life (spec: core 2.1, 2.3). Host access is defined before the first
+/// command buffer that uses the buffer is committed and after the last has completed.
 class Buffer {
  public:
   Buffer() = default;

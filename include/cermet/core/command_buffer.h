@@ -47,8 +47,8 @@ class CommandQueue {
 /// Records encoded work and keeps alive what it uses. One class serves both the Metal and the MPS
 /// command buffer of the original: it can be committed in pieces (spec: core 2.2, 3).
 ///
-/// Errors: encoding, adding handlers or committing after `commit`, and waiting without a commit, are
-/// InvalidArgument. A buffer that is dropped uncommitted runs nothing and gives up its place.
+/// Errors: encoding, adding handlers or committing after `commit`, and waiting without a commit,
+/// are InvalidArgument. A buffer that is dropped uncommitted runs nothing and gives up its place.
 class CommandBuffer {
  public:
   using Handler = std::function<void(CommandBuffer)>;
@@ -98,7 +98,8 @@ class CommandBuffer {
 
  private:
   friend struct detail::CommandBufferCore;
-  explicit CommandBuffer(std::shared_ptr<detail::CommandBufferCore> core) : core_(std::move(core)) {}
+  explicit CommandBuffer(std::shared_ptr<detail::CommandBufferCore> core)
+      : core_(std::move(core)) {}
   [[nodiscard]] const std::shared_ptr<detail::Recording>& root() const;
   std::shared_ptr<detail::CommandBufferCore> core_;
 };

@@ -13,12 +13,15 @@ enum class ElementType : std::uint32_t { float32, float16, bfloat16, unorm8, uno
 
 [[nodiscard]] constexpr std::size_t size_of(ElementType type) {
   switch (type) {
-    case ElementType::float32: return 4;
+    case ElementType::float32:
+      return 4;
     case ElementType::float16:
     case ElementType::bfloat16:
-    case ElementType::unorm16: return 2;
+    case ElementType::unorm16:
+      return 2;
     case ElementType::unorm8:
-    case ElementType::uint8: return 1;
+    case ElementType::uint8:
+      return 1;
   }
   return 0;
 }
@@ -66,7 +69,9 @@ enum class DataType : std::uint32_t {
   return static_cast<std::uint32_t>(type) & 0xFFFFu;
 }
 /// Bytes of one element; types of fewer than eight bits give 0.
-[[nodiscard]] constexpr std::size_t SizeofDataType(DataType type) { return DataTypeBitsCount(type) >> 3; }
+[[nodiscard]] constexpr std::size_t SizeofDataType(DataType type) {
+  return DataTypeBitsCount(type) >> 3;
+}
 
 /// Order of values in the memory given to `readBytes` and `writeBytes`.
 enum class DataLayout : int { HeightxWidthxFeatureChannels = 0, FeatureChannelsxHeightxWidth = 1 };

@@ -31,10 +31,10 @@ struct Region {
 };
 
 /// "The whole destination": the default of every `clipRect`.
-inline constexpr Region RectNoClip{{0, 0, 0},
-                                   {std::numeric_limits<std::size_t>::max(),
-                                    std::numeric_limits<std::size_t>::max(),
-                                    std::numeric_limits<std::size_t>::max()}};
+inline constexpr Region RectNoClip{
+    {0, 0, 0},
+    {std::numeric_limits<std::size_t>::max(), std::numeric_limits<std::size_t>::max(),
+     std::numeric_limits<std::size_t>::max()}};
 
 /// A run of feature channels or images.
 struct Range {
@@ -50,6 +50,12 @@ struct ImageReadWriteParams {
 
 /// What a tap outside an image reads (spec: core 1.3). Mirror, MirrorWithEdge and Constant belong
 /// to padding kernels alone; every other kernel refuses them.
-enum class ImageEdgeMode : int { Zero = 0, Clamp = 1, Mirror = 2, MirrorWithEdge = 3, Constant = 4 };
+enum class ImageEdgeMode : int {
+  Zero = 0,
+  Clamp = 1,
+  Mirror = 2,
+  MirrorWithEdge = 3,
+  Constant = 4
+};
 
 }  // namespace cermet

@@ -89,7 +89,8 @@ class ImageAllocator {
 };
 
 /// A small handle onto a window of a tensor: one image of a batch, a range of channels. Equal
-/// handles are the same image. Storage is made at first use and starts at zero, temporaries excepted.
+/// handles are the same image. Storage is made at first use and starts at zero, temporaries
+/// excepted.
 class Image {
  public:
   Image() = default;
@@ -129,15 +130,16 @@ class Image {
   /// `[y][x][c]`, CHW `[c][y][x]` (spec: core 5.4). Errors: a temporary or private image.
   void readBytes(void* dataBytes, DataLayout dataLayout, std::size_t imageIndex = 0) const;
   void writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t imageIndex = 0) const;
-  /// Strides in bytes for the windowed forms; 0 means dense. One too small for the loop that steps it
-  /// is an error, one that is never stepped is not looked at.
+  /// Strides in bytes for the windowed forms; 0 means dense. One too small for the loop that steps
+  /// it is an error, one that is never stepped is not looked at.
   struct Strides {
     std::size_t bytesPerColumn = 0, bytesPerRow = 0, bytesPerImage = 0;
   };
   void readBytes(void* dataBytes, DataLayout dataLayout, Strides strides, const Region& region,
                  ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) const;
-  void writeBytes(const void* dataBytes, DataLayout dataLayout, Strides strides, const Region& region,
-                  ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) const;
+  void writeBytes(const void* dataBytes, DataLayout dataLayout, Strides strides,
+                  const Region& region, ImageReadWriteParams featureChannelInfo,
+                  std::size_t imageIndex) const;
 
   /// Bytes of storage; 0 for views. Does not allocate.
   [[nodiscard]] std::size_t resourceSize() const;
@@ -187,7 +189,8 @@ class ImageBatch {
   ImageBatch(std::initializer_list<Image> images) : ImageBatch(std::vector<Image>(images)) {}
   /// `count` permanent, or temporary, images in one tensor.
   ImageBatch(const Device& device, const ImageDescriptor& descriptor, std::size_t count);
-  ImageBatch(const CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, std::size_t count);
+  ImageBatch(const CommandBuffer& commandBuffer, const ImageDescriptor& descriptor,
+             std::size_t count);
 
   [[nodiscard]] std::size_t size() const { return loose_.empty() ? count_ : loose_.size(); }
   [[nodiscard]] bool empty() const { return size() == 0; }

@@ -23,8 +23,8 @@ enum class KernelOptions : unsigned {
 }
 
 /// Kernels are values: copies have the same properties and share padding policies, allocators and
-/// data sources. Encoding copies the properties; one kernel may be encoded many times, but not by two
-/// threads at once (spec: core 4).
+/// data sources. Encoding copies the properties; one kernel may be encoded many times, but not by
+/// two threads at once (spec: core 4).
 class Kernel {
  public:
   explicit Kernel(const Device& device);

@@ -54,7 +54,8 @@ class State : public std::enable_shared_from_this<State> {
   State& operator=(const State&) = delete;
 
   [[nodiscard]] static StatePtr temporaryState(const CommandBuffer& commandBuffer);
-  [[nodiscard]] static StatePtr temporaryState(const CommandBuffer& commandBuffer, std::size_t bufferSize);
+  [[nodiscard]] static StatePtr temporaryState(const CommandBuffer& commandBuffer,
+                                               std::size_t bufferSize);
   [[nodiscard]] static StatePtr temporaryState(const CommandBuffer& commandBuffer,
                                                const StateResourceList& resourceList);
 
@@ -80,10 +81,9 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] std::size_t resourceSize() const;
 
   /// Lets this state, as a source of an encode, change the suggested result and the kernel.
-  [[nodiscard]] virtual ImageDescriptor destinationImageDescriptor(std::span<const Image> sourceImages,
-                                                                   std::span<const StatePtr> sourceStates,
-                                                                   Kernel& kernel,
-                                                                   const ImageDescriptor& suggestedDescriptor);
+  [[nodiscard]] virtual ImageDescriptor destinationImageDescriptor(
+      std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates, Kernel& kernel,
+      const ImageDescriptor& suggestedDescriptor);
 
   /// Name of the class, for messages.
   [[nodiscard]] virtual std::string_view class_name() const { return "State"; }
@@ -117,7 +117,7 @@ class State : public std::enable_shared_from_this<State> {
   std::string label_;
   std::vector<Resource> resources_;
   bool temporary_ = false;
-  std::uint64_t family_ = 0;   // the command buffer chain of a temporary
+  std::uint64_t family_ = 0;  // the command buffer chain of a temporary
   std::ptrdiff_t reads_ = 1;
 };
 
@@ -125,7 +125,8 @@ class State : public std::enable_shared_from_this<State> {
 class StateBatch {
  public:
   StateBatch() = default;
-  StateBatch(std::vector<StatePtr> states);  // NOLINT(google-explicit-constructor): a batch is a list
+  StateBatch(
+      std::vector<StatePtr> states);  // NOLINT(google-explicit-constructor): a batch is a list
   [[nodiscard]] static StateBatch repeated(StatePtr state, std::size_t count);
 
   [[nodiscard]] std::size_t size() const { return one_ ? count_ : states_.size(); }

@@ -17,8 +17,10 @@ class StepMemo {
   StepMemo(const StepMemo&) {}
   StepMemo& operator=(const StepMemo&) { return *this; }
 
-  [[nodiscard]] const StepPtr& find(Engine& engine, const OpView& op, std::span<const TensorDesc> descs) {
-    const bool hit = step_ && engine_ == &engine && op_bytes_ == op.bytes && count_ == descs.size() && id_ == op.id &&
+  [[nodiscard]] const StepPtr& find(Engine& engine, const OpView& op,
+                                    std::span<const TensorDesc> descs) {
+    const bool hit = step_ && engine_ == &engine && op_bytes_ == op.bytes &&
+                     count_ == descs.size() && id_ == op.id &&
                      std::memcmp(op_.data(), op.data, op.bytes) == 0 &&
                      std::memcmp(descs_.data(), descs.data(), descs.size_bytes()) == 0;
     if (!hit) {

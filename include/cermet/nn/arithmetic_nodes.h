@@ -26,7 +26,9 @@ class NNBinaryArithmeticNode : public NNFilterNode {
   void setSecondaryStrideInPixelsX(std::size_t stride) { secondary_stride_.width = stride; }
   [[nodiscard]] std::size_t secondaryStrideInPixelsY() const { return secondary_stride_.height; }
   void setSecondaryStrideInPixelsY(std::size_t stride) { secondary_stride_.height = stride; }
-  [[nodiscard]] std::size_t secondaryStrideInFeatureChannels() const { return secondary_stride_.depth; }
+  [[nodiscard]] std::size_t secondaryStrideInFeatureChannels() const {
+    return secondary_stride_.depth;
+  }
   void setSecondaryStrideInFeatureChannels(std::size_t stride) { secondary_stride_.depth = stride; }
   [[nodiscard]] float minimumValue() const { return minimum_; }
   void setMinimumValue(float value) { minimum_ = value; }
@@ -41,7 +43,8 @@ class NNBinaryArithmeticNode : public NNFilterNode {
  private:
   float primary_scale_ = 1, secondary_scale_ = 1, bias_ = 0;
   Size primary_stride_, secondary_stride_;
-  float minimum_ = std::numeric_limits<float>::lowest(), maximum_ = std::numeric_limits<float>::max();
+  float minimum_ = std::numeric_limits<float>::lowest(),
+        maximum_ = std::numeric_limits<float>::max();
 };
 
 /// The gradient by one operand of an arithmetic node.
@@ -66,25 +69,27 @@ class NNArithmeticGradientNode : public NNGradientFilterNode {
   void setMaximumValue(float value) { maximum_ = value; }
 
  protected:
-  NNArithmeticGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNStateNodePtr gradientState,
-                           bool isSecondarySourceFilter);
+  NNArithmeticGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                           NNStateNodePtr gradientState, bool isSecondarySourceFilter);
   void apply_to(CNNArithmeticGradient& kernel) const;
 
  private:
   bool of_secondary_;
   float primary_scale_ = 1, secondary_scale_ = 1, bias_ = 0;
   Size stride_;
-  float minimum_ = std::numeric_limits<float>::lowest(), maximum_ = std::numeric_limits<float>::max();
+  float minimum_ = std::numeric_limits<float>::lowest(),
+        maximum_ = std::numeric_limits<float>::max();
 };
 
 class NNAdditionGradientNode final : public NNArithmeticGradientNode {
  public:
-  NNAdditionGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNStateNodePtr gradientState,
-                         bool isSecondarySourceFilter)
-      : NNArithmeticGradientNode(std::move(sourceGradient), std::move(sourceImage), std::move(gradientState),
-                                 isSecondarySourceFilter) {}
+  NNAdditionGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                         NNStateNodePtr gradientState, bool isSecondarySourceFilter)
+      : NNArithmeticGradientNode(std::move(sourceGradient), std::move(sourceImage),
+                                 std::move(gradientState), isSecondarySourceFilter) {}
   [[nodiscard]] std::string_view class_name() const override { return "NNAdditionGradientNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 };
 
 /// primaryScale * left + secondaryScale * right + bias.
@@ -93,9 +98,11 @@ class NNAdditionNode final : public NNBinaryArithmeticNode {
   NNAdditionNode(NNImageNodePtr leftSource, NNImageNodePtr rightSource)
       : NNBinaryArithmeticNode({std::move(leftSource), std::move(rightSource)}) {}
   /// Exactly two sources.
-  explicit NNAdditionNode(std::vector<NNImageNodePtr> sources) : NNBinaryArithmeticNode(std::move(sources)) {}
+  explicit NNAdditionNode(std::vector<NNImageNodePtr> sources)
+      : NNBinaryArithmeticNode(std::move(sources)) {}
   [[nodiscard]] std::string_view class_name() const override { return "NNAdditionNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  protected:
   [[nodiscard]] Gradients make_gradients(const NNImageNodePtr& gradient) override;

@@ -6,11 +6,12 @@
 
 namespace cermet {
 
-/// Uses the statistics of the batch in a graph that consumes its result state (a training graph), and
-/// the data source's otherwise; `flags` force one or the other.
+/// Uses the statistics of the batch in a graph that consumes its result state (a training graph),
+/// and the data source's otherwise; `flags` force one or the other.
 class CNNBatchNormalizationNode final : public NNFilterNode, public NNTrainableNode {
  public:
-  CNNBatchNormalizationNode(NNImageNodePtr source, std::shared_ptr<CNNBatchNormalizationDataSource> dataSource);
+  CNNBatchNormalizationNode(NNImageNodePtr source,
+                            std::shared_ptr<CNNBatchNormalizationDataSource> dataSource);
   [[nodiscard]] static std::shared_ptr<CNNBatchNormalizationNode> node(
       NNImageNodePtr source, std::shared_ptr<CNNBatchNormalizationDataSource> dataSource) {
     return std::make_shared<CNNBatchNormalizationNode>(std::move(source), std::move(dataSource));
@@ -18,8 +19,11 @@ class CNNBatchNormalizationNode final : public NNFilterNode, public NNTrainableN
   [[nodiscard]] CNNBatchNormalizationFlags flags() const { return flags_; }
   void setFlags(CNNBatchNormalizationFlags flags) { flags_ = flags; }
   [[nodiscard]] std::string_view class_name() const override { return "CNNBatchNormalizationNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
-  [[nodiscard]] const std::shared_ptr<CNNBatchNormalizationDataSource>& data_source() const { return source_; }
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
+  [[nodiscard]] const std::shared_ptr<CNNBatchNormalizationDataSource>& data_source() const {
+    return source_;
+  }
 
  protected:
   [[nodiscard]] Gradients make_gradients(const NNImageNodePtr& gradient) override;
@@ -31,13 +35,18 @@ class CNNBatchNormalizationNode final : public NNFilterNode, public NNTrainableN
 
 /// The gradients of a batch normalisation, and the place where its parameters are updated:
 /// mean and variance first, then gamma and beta.
-class CNNBatchNormalizationGradientNode final : public NNGradientFilterNode, public NNTrainableNode {
+class CNNBatchNormalizationGradientNode final : public NNGradientFilterNode,
+                                                public NNTrainableNode {
  public:
   CNNBatchNormalizationGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
                                     NNStateNodePtr gradientState)
-      : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)}, {std::move(gradientState)}) {}
-  [[nodiscard]] std::string_view class_name() const override { return "CNNBatchNormalizationGradientNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+      : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)},
+                             {std::move(gradientState)}) {}
+  [[nodiscard]] std::string_view class_name() const override {
+    return "CNNBatchNormalizationGradientNode";
+  }
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 };
 
 }  // namespace cermet

@@ -12,14 +12,16 @@ class CNNDropoutNode final : public NNFilterNode {
   explicit CNNDropoutNode(NNImageNodePtr source, float keepProbability = 0.5F, std::size_t seed = 0,
                           Size maskStrideInPixels = {1, 1, 1});
   template <class... Arguments>
-  [[nodiscard]] static std::shared_ptr<CNNDropoutNode> node(NNImageNodePtr source, Arguments... arguments) {
+  [[nodiscard]] static std::shared_ptr<CNNDropoutNode> node(NNImageNodePtr source,
+                                                            Arguments... arguments) {
     return std::make_shared<CNNDropoutNode>(std::move(source), arguments...);
   }
   [[nodiscard]] float keepProbability() const { return keep_; }
   [[nodiscard]] std::size_t seed() const { return seed_; }
   [[nodiscard]] const Size& maskStrideInPixels() const { return stride_; }
   [[nodiscard]] std::string_view class_name() const override { return "CNNDropoutNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  protected:
   [[nodiscard]] Gradients make_gradients(const NNImageNodePtr& gradient) override;
@@ -32,13 +34,15 @@ class CNNDropoutNode final : public NNFilterNode {
 
 class CNNDropoutGradientNode final : public NNGradientFilterNode {
  public:
-  CNNDropoutGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNStateNodePtr gradientState,
-                         float keepProbability, std::size_t seed, Size maskStrideInPixels);
+  CNNDropoutGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                         NNStateNodePtr gradientState, float keepProbability, std::size_t seed,
+                         Size maskStrideInPixels);
   [[nodiscard]] float keepProbability() const { return keep_; }
   [[nodiscard]] std::size_t seed() const { return seed_; }
   [[nodiscard]] const Size& maskStrideInPixels() const { return stride_; }
   [[nodiscard]] std::string_view class_name() const override { return "CNNDropoutGradientNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  private:
   float keep_;

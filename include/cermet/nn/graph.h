@@ -18,16 +18,18 @@ class NNGraph final : public Kernel {
  public:
   /// Throws InvalidArgument where a node is invalid or a data source refuses to load.
   NNGraph(const Device& device, const NNImageNodePtr& resultImage, bool resultImageIsNeeded = true);
-  /// Several results: the first is what encodes return, the others come among the intermediate images.
-  /// `resultsAreNeeded`: one entry each; missing ones count as needed.
-  NNGraph(const Device& device, std::span<const NNImageNodePtr> resultImages, const std::vector<bool>& resultsAreNeeded);
+  /// Several results: the first is what encodes return, the others come among the intermediate
+  /// images. `resultsAreNeeded`: one entry each; missing ones count as needed.
+  NNGraph(const Device& device, std::span<const NNImageNodePtr> resultImages,
+          const std::vector<bool>& resultsAreNeeded);
   ~NNGraph() override;
   NNGraph(NNGraph&&) noexcept;
   NNGraph& operator=(NNGraph&&) noexcept;
 
   [[nodiscard]] std::string_view class_name() const override { return "NNGraph"; }
 
-  /// One entry for each image input, in the order that encodes expect; null where the node has none.
+  /// One entry for each image input, in the order that encodes expect; null where the node has
+  /// none.
   [[nodiscard]] std::vector<HandlePtr> sourceImageHandles() const;
   [[nodiscard]] std::vector<HandlePtr> sourceStateHandles() const;
   /// Exported images, in the order of the `intermediateImages` of an encode.
@@ -46,25 +48,32 @@ class NNGraph final : public Kernel {
   void setFormat(ImageFeatureChannelFormat format);
 
   /// Encodes the graph for one image per input; nil where the result is not needed.
-  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, std::span<const Image> sourceImages);
+  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer,
+                             std::span<const Image> sourceImages);
   /// Exported images and further results are appended to `intermediateImages`, exported states to
   /// `destinationStates`; either may be null.
-  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer, std::span<const Image> sourceImages,
-                             std::span<const StatePtr> sourceStates, std::vector<Image>* intermediateImages,
+  [[nodiscard]] Image encode(const CommandBuffer& commandBuffer,
+                             std::span<const Image> sourceImages,
+                             std::span<const StatePtr> sourceStates,
+                             std::vector<Image>* intermediateImages,
                              std::vector<StatePtr>* destinationStates);
-  /// The same for a batch per input: `sourceImages[input][image]`. Batch and image sizes may change from
-  /// encode to encode.
-  ImageBatch encodeBatch(const CommandBuffer& commandBuffer, std::span<const ImageBatch> sourceImages,
+  /// The same for a batch per input: `sourceImages[input][image]`. Batch and image sizes may change
+  /// from encode to encode.
+  ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                         std::span<const ImageBatch> sourceImages,
                          std::span<const StateBatch> sourceStates = {});
-  ImageBatch encodeBatch(const CommandBuffer& commandBuffer, std::span<const ImageBatch> sourceImages,
-                         std::span<const StateBatch> sourceStates, std::vector<ImageBatch>* intermediateImages,
+  ImageBatch encodeBatch(const CommandBuffer& commandBuffer,
+                         std::span<const ImageBatch> sourceImages,
+                         std::span<const StateBatch> sourceStates,
+                         std::vector<ImageBatch>* intermediateImages,
                          std::vector<StateBatch>* destinationStates);
-  /// Encodes on a command buffer of its own and commits; the handler gets the image once it is valid, or
-  /// the error.
+  /// Encodes on a command buffer of its own and commits; the handler gets the image once it is
+  /// valid, or the error.
   Image executeAsync(std::span<const Image> sourceImages,
                      std::function<void(Image, std::optional<DeviceError>)> completionHandler);
 
-  /// Reads all parameters again from their data sources, at once. No work of this graph may be in flight.
+  /// Reads all parameters again from their data sources, at once. No work of this graph may be in
+  /// flight.
   void reloadFromDataSources();
 
   /// How far the count of a temporary source is lowered by an encode.

@@ -11,26 +11,30 @@ class NNLossCallback {
  public:
   virtual ~NNLossCallback() = default;
   /// Called once per encode with the first image of each batch.
-  [[nodiscard]] virtual float scalarWeight(const Image& sourceImage, const Image& destinationImage) = 0;
+  [[nodiscard]] virtual float scalarWeight(const Image& sourceImage,
+                                           const Image& destinationImage) = 0;
 };
 using NNLossCallbackPtr = std::shared_ptr<NNLossCallback>;
 
-/// Loss and gradient in one: the result is the gradient by the source; the loss goes into the labels
-/// bound to `inputLabels`.
+/// Loss and gradient in one: the result is the gradient by the source; the loss goes into the
+/// labels bound to `inputLabels`.
 class CNNLossNode final : public NNFilterNode {
  public:
   CNNLossNode(NNImageNodePtr source, const CNNLossDescriptor& lossDescriptor);
-  [[nodiscard]] static std::shared_ptr<CNNLossNode> node(NNImageNodePtr source, const CNNLossDescriptor& lossDescriptor) {
+  [[nodiscard]] static std::shared_ptr<CNNLossNode> node(NNImageNodePtr source,
+                                                         const CNNLossDescriptor& lossDescriptor) {
     return std::make_shared<CNNLossNode>(std::move(source), lossDescriptor);
   }
   /// The graph's input for the labels; set its handle to find it among `sourceStateHandles`.
   [[nodiscard]] const std::shared_ptr<NNLabelsNode>& inputLabels() const { return labels_; }
   [[nodiscard]] std::string_view class_name() const override { return "CNNLossNode"; }
   [[nodiscard]] bool is_loss() const override { return true; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  private:
-  CNNLossNode(NNImageNodePtr source, const CNNLossDescriptor& lossDescriptor, std::shared_ptr<NNLabelsNode> labels);
+  CNNLossNode(NNImageNodePtr source, const CNNLossDescriptor& lossDescriptor,
+              std::shared_ptr<NNLabelsNode> labels);
   std::shared_ptr<NNLabelsNode> labels_;
   CNNLossDescriptor descriptor_;
 };
@@ -63,7 +67,8 @@ class NNForwardLossNode final : public NNFilterNode, public LossProperties {
  public:
   NNForwardLossNode(NNImageNodePtr source, NNImageNodePtr labels, NNImageNodePtr weights,
                     const CNNLossDescriptor& lossDescriptor);
-  NNForwardLossNode(NNImageNodePtr source, NNImageNodePtr labels, const CNNLossDescriptor& lossDescriptor)
+  NNForwardLossNode(NNImageNodePtr source, NNImageNodePtr labels,
+                    const CNNLossDescriptor& lossDescriptor)
       : NNForwardLossNode(std::move(source), std::move(labels), nullptr, lossDescriptor) {}
   /// `sources`: predictions, labels and, optionally, weights.
   NNForwardLossNode(std::vector<NNImageNodePtr> sources, const CNNLossDescriptor& lossDescriptor);
@@ -72,27 +77,31 @@ class NNForwardLossNode final : public NNFilterNode, public LossProperties {
     return std::make_shared<NNForwardLossNode>(std::forward<Arguments>(arguments)...);
   }
   /// The gradient by the predictions alone; `gradientFilters` returns [predictions, labels].
-  [[nodiscard]] std::shared_ptr<NNGradientFilterNode> gradientFilter(const NNImageNodePtr& gradientImage) override;
+  [[nodiscard]] std::shared_ptr<NNGradientFilterNode> gradientFilter(
+      const NNImageNodePtr& gradientImage) override;
   using NNFilterNode::gradientFilter;
   [[nodiscard]] std::string_view class_name() const override { return "NNForwardLossNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  protected:
   [[nodiscard]] Gradients make_gradients(const NNImageNodePtr& gradient) override;
 };
 
-/// The gradient of a loss by its predictions, or by its labels. Sources: gradient, predictions, labels
-/// and, optionally, weights.
+/// The gradient of a loss by its predictions, or by its labels. Sources: gradient, predictions,
+/// labels and, optionally, weights.
 class NNLossGradientNode final : public NNGradientFilterNode, public LossProperties {
  public:
   /// `weights` and `gradientState` may be null.
-  NNLossGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNImageNodePtr labels,
-                     NNImageNodePtr weights, NNStateNodePtr gradientState, const CNNLossDescriptor& lossDescriptor,
-                     bool isLabelsGradientFilter);
-  NNLossGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNImageNodePtr labels,
-                     NNStateNodePtr gradientState, const CNNLossDescriptor& lossDescriptor, bool isLabelsGradientFilter)
-      : NNLossGradientNode(std::move(sourceGradient), std::move(sourceImage), std::move(labels), nullptr,
-                           std::move(gradientState), lossDescriptor, isLabelsGradientFilter) {}
+  NNLossGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                     NNImageNodePtr labels, NNImageNodePtr weights, NNStateNodePtr gradientState,
+                     const CNNLossDescriptor& lossDescriptor, bool isLabelsGradientFilter);
+  NNLossGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                     NNImageNodePtr labels, NNStateNodePtr gradientState,
+                     const CNNLossDescriptor& lossDescriptor, bool isLabelsGradientFilter)
+      : NNLossGradientNode(std::move(sourceGradient), std::move(sourceImage), std::move(labels),
+                           nullptr, std::move(gradientState), lossDescriptor,
+                           isLabelsGradientFilter) {}
   NNLossGradientNode(std::vector<NNImageNodePtr> sources, NNStateNodePtr gradientState,
                      const CNNLossDescriptor& lossDescriptor, bool isLabelsGradientFilter);
   template <class... Arguments>
@@ -101,7 +110,8 @@ class NNLossGradientNode final : public NNGradientFilterNode, public LossPropert
   }
   [[nodiscard]] bool isLabelsGradientFilter() const { return by_labels_; }
   [[nodiscard]] std::string_view class_name() const override { return "NNLossGradientNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  private:
   bool by_labels_;
@@ -116,7 +126,8 @@ class NNInitialGradientNode final : public NNFilterNode {
   }
   [[nodiscard]] std::string_view class_name() const override { return "NNInitialGradientNode"; }
   [[nodiscard]] bool is_loss() const override { return true; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 };
 
 }  // namespace cermet

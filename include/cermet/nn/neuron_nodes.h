@@ -9,12 +9,14 @@ namespace cermet {
 class CNNNeuronNode : public NNFilterNode {
  public:
   /// The node of the subclass that the descriptor names.
-  [[nodiscard]] static std::shared_ptr<CNNNeuronNode> node(NNImageNodePtr source, const NNNeuronDescriptor& descriptor);
+  [[nodiscard]] static std::shared_ptr<CNNNeuronNode> node(NNImageNodePtr source,
+                                                           const NNNeuronDescriptor& descriptor);
   [[nodiscard]] float a() const { return descriptor_.a(); }
   [[nodiscard]] float b() const { return descriptor_.b(); }
   [[nodiscard]] float c() const { return descriptor_.c(); }
   [[nodiscard]] const NNNeuronDescriptor& descriptor() const { return descriptor_; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  protected:
   CNNNeuronNode(NNImageNodePtr source, NNNeuronDescriptor descriptor);
@@ -31,14 +33,11 @@ class NeuronNodeOf : public CNNNeuronNode {
  public:
   explicit NeuronNodeOf(NNImageNodePtr source)
       : CNNNeuronNode(std::move(source), NNNeuronDescriptor::cnnNeuronDescriptor(type)) {}
-  NeuronNodeOf(NNImageNodePtr source, float a)
-    requires(parameters == 1)
+  NeuronNodeOf(NNImageNodePtr source, float a) requires(parameters == 1)
       : CNNNeuronNode(std::move(source), NNNeuronDescriptor::cnnNeuronDescriptor(type, a)) {}
-  NeuronNodeOf(NNImageNodePtr source, float a, float b)
-    requires(parameters == 2)
+  NeuronNodeOf(NNImageNodePtr source, float a, float b) requires(parameters == 2)
       : CNNNeuronNode(std::move(source), NNNeuronDescriptor::cnnNeuronDescriptor(type, a, b)) {}
-  NeuronNodeOf(NNImageNodePtr source, float a, float b, float c)
-    requires(parameters == 3)
+  NeuronNodeOf(NNImageNodePtr source, float a, float b, float c) requires(parameters == 3)
       : CNNNeuronNode(std::move(source), NNNeuronDescriptor::cnnNeuronDescriptor(type, a, b, c)) {}
 };
 }  // namespace detail
@@ -122,11 +121,12 @@ class CNNNeuronGeLUNode final : public detail::NeuronNodeOf<CNNNeuronType::GeLU,
 
 class CNNNeuronGradientNode final : public NNGradientFilterNode {
  public:
-  CNNNeuronGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNStateNodePtr gradientState,
-                        NNNeuronDescriptor descriptor);
+  CNNNeuronGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                        NNStateNodePtr gradientState, NNNeuronDescriptor descriptor);
   [[nodiscard]] const NNNeuronDescriptor& descriptor() const { return descriptor_; }
   [[nodiscard]] std::string_view class_name() const override { return "CNNNeuronGradientNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  private:
   NNNeuronDescriptor descriptor_;

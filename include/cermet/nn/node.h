@@ -20,7 +20,8 @@ class GraphFilter;
 struct GraphBuild;
 }  // namespace detail
 
-/// An opaque identity chosen by the application; graphs store it and hand it back (spec: graph 2.1).
+/// An opaque identity chosen by the application; graphs store it and hand it back (spec:
+/// graph 2.1).
 class Handle {
  public:
   virtual ~Handle() = default;
@@ -47,14 +48,16 @@ class NNImageNode {
   void setFormat(ImageFeatureChannelFormat format) { format_ = format; }
   /// Makes the image. Default: temporary images. Ignored for a graph's first result.
   [[nodiscard]] const std::shared_ptr<ImageAllocator>& imageAllocator() const { return allocator_; }
-  void setImageAllocator(std::shared_ptr<ImageAllocator> allocator) { allocator_ = std::move(allocator); }
+  void setImageAllocator(std::shared_ptr<ImageAllocator> allocator) {
+    allocator_ = std::move(allocator);
+  }
   /// Whether encodes return the image among `intermediateImages`. Default false.
   [[nodiscard]] bool exportFromGraph() const { return exported_; }
   void setExportFromGraph(bool exported) { exported_ = exported; }
   [[nodiscard]] bool synchronizeResource() const { return synchronized_; }
   void setSynchronizeResource(bool synchronize) { synchronized_ = synchronize; }
-  /// Whether an automatic training graph ends here: consumers still learn, the producer and what lies
-  /// before it get no gradients. Default false.
+  /// Whether an automatic training graph ends here: consumers still learn, the producer and what
+  /// lies before it get no gradients. Default false.
   [[nodiscard]] bool stopGradient() const { return stop_gradient_; }
   void setStopGradient(bool stop) { stop_gradient_ = stop; }
 
@@ -104,12 +107,17 @@ class NNArithmeticGradientStateNode final : public NNBinaryGradientStateNode {};
 class NNLabelsNode final : public NNStateNode {};
 
 /// When the parameters of a layer are updated (spec: graph 3.3). Bits; default GPU.
-enum class NNTrainingStyle : unsigned { UpdateDeviceNone = 0, UpdateDeviceCPU = 1, UpdateDeviceGPU = 2 };
+enum class NNTrainingStyle : unsigned {
+  UpdateDeviceNone = 0,
+  UpdateDeviceCPU = 1,
+  UpdateDeviceGPU = 2
+};
 
-/// Called for every node that `trainingGraph` makes; `inferenceNode` is null for inserted additions.
-using NNGradientNodeHandler =
-    std::function<void(NNFilterNode* gradientNode, NNFilterNode* inferenceNode, const NNImageNodePtr& inferenceSource,
-                       const NNImageNodePtr& gradientSource)>;
+/// Called for every node that `trainingGraph` makes; `inferenceNode` is null for inserted
+/// additions.
+using NNGradientNodeHandler = std::function<void(
+    NNFilterNode* gradientNode, NNFilterNode* inferenceNode, const NNImageNodePtr& inferenceSource,
+    const NNImageNodePtr& gradientSource)>;
 
 /// A filter: sources, parameters, one result image and the states it can leave. Made with
 /// `std::make_shared` or the class's `node`.
@@ -130,35 +138,43 @@ class NNFilterNode : public std::enable_shared_from_this<NNFilterNode> {
   void setLabel(std::string label) { label_ = std::move(label); }
 
   /// The filter that takes the gradient of the result to the gradient of the (one) source.
-  [[nodiscard]] virtual std::shared_ptr<NNGradientFilterNode> gradientFilter(const NNImageNodePtr& gradientImage);
-  [[nodiscard]] std::shared_ptr<NNGradientFilterNode> gradientFilter(std::span<const NNImageNodePtr> gradientImages);
+  [[nodiscard]] virtual std::shared_ptr<NNGradientFilterNode> gradientFilter(
+      const NNImageNodePtr& gradientImage);
+  [[nodiscard]] std::shared_ptr<NNGradientFilterNode> gradientFilter(
+      std::span<const NNImageNodePtr> gradientImages);
   /// One gradient filter for each differentiable source, in source order.
-  [[nodiscard]] std::vector<std::shared_ptr<NNGradientFilterNode>> gradientFilters(const NNImageNodePtr& gradientImage);
+  [[nodiscard]] std::vector<std::shared_ptr<NNGradientFilterNode>> gradientFilters(
+      const NNImageNodePtr& gradientImage);
   [[nodiscard]] std::vector<std::shared_ptr<NNGradientFilterNode>> gradientFilters(
       std::span<const NNImageNodePtr> gradientImages);
 
   /// Builds the backward half for everything before this node and returns the filters whose results
-  /// propagate no further; empty where nothing was made (spec: graph 4). `sourceGradient` null: this
-  /// node's result. Without a handler gradient images get the handles of their forward sources.
-  [[nodiscard]] std::vector<std::shared_ptr<NNFilterNode>> trainingGraph(const NNImageNodePtr& sourceGradient,
-                                                                         const NNGradientNodeHandler& nodeHandler = {});
+  /// propagate no further; empty where nothing was made (spec: graph 4). `sourceGradient` null:
+  /// this node's result. Without a handler gradient images get the handles of their forward
+  /// sources.
+  [[nodiscard]] std::vector<std::shared_ptr<NNFilterNode>> trainingGraph(
+      const NNImageNodePtr& sourceGradient, const NNGradientNodeHandler& nodeHandler = {});
 
   // For graphs.
   [[nodiscard]] virtual std::string_view class_name() const = 0;
   [[nodiscard]] const std::vector<NNImageNodePtr>& sources() const { return sources_; }
   [[nodiscard]] const std::vector<NNStateNodePtr>& source_states() const { return source_states_; }
   [[nodiscard]] const NNImageNode& result_image() const { return result_; }
-  [[nodiscard]] const std::vector<std::shared_ptr<NNStateNode>>& result_state_nodes() const { return result_states_; }
+  [[nodiscard]] const std::vector<std::shared_ptr<NNStateNode>>& result_state_nodes() const {
+    return result_states_;
+  }
   /// Whether back-propagation starts at this node's source: losses and initial gradients.
   [[nodiscard]] virtual bool is_loss() const { return false; }
-  [[nodiscard]] virtual std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const = 0;
 
  protected:
   /// `result_state`: the state that the filter leaves, or null.
-  explicit NNFilterNode(std::vector<NNImageNodePtr> sources, std::vector<NNStateNodePtr> source_states = {},
+  explicit NNFilterNode(std::vector<NNImageNodePtr> sources,
+                        std::vector<NNStateNodePtr> source_states = {},
                         std::shared_ptr<NNStateNode> result_state = nullptr);
-  /// The gradient nodes for an incoming gradient, one for each differentiable source, and the indices
-  /// of those sources. The default has none.
+  /// The gradient nodes for an incoming gradient, one for each differentiable source, and the
+  /// indices of those sources. The default has none.
   struct Gradients {
     std::vector<std::shared_ptr<NNGradientFilterNode>> nodes;
     std::vector<std::size_t> sources;
@@ -177,11 +193,12 @@ class NNFilterNode : public std::enable_shared_from_this<NNFilterNode> {
   std::string label_;
 };
 
-/// A filter of the backward half: gradient of the forward result, forward source, forward state in; the
-/// gradient of one forward source out. It has no gradient of its own.
+/// A filter of the backward half: gradient of the forward result, forward source, forward state in;
+/// the gradient of one forward source out. It has no gradient of its own.
 class NNGradientFilterNode : public NNFilterNode {
  public:
-  [[nodiscard]] std::shared_ptr<NNGradientFilterNode> gradientFilter(const NNImageNodePtr& gradientImage) override;
+  [[nodiscard]] std::shared_ptr<NNGradientFilterNode> gradientFilter(
+      const NNImageNodePtr& gradientImage) override;
 
  protected:
   using NNFilterNode::NNFilterNode;

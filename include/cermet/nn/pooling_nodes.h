@@ -14,8 +14,8 @@ class CNNPoolingNode : public NNFilterNode {
   [[nodiscard]] std::size_t strideInPixelsY() const { return stride_y_; }
 
  protected:
-  CNNPoolingNode(NNImageNodePtr source, std::size_t kernelWidth, std::size_t kernelHeight, std::size_t strideInPixelsX,
-                 std::size_t strideInPixelsY);
+  CNNPoolingNode(NNImageNodePtr source, std::size_t kernelWidth, std::size_t kernelHeight,
+                 std::size_t strideInPixelsX, std::size_t strideInPixelsY);
 
  private:
   std::size_t kernel_width_, kernel_height_, stride_x_, stride_y_;
@@ -29,8 +29,9 @@ class CNNPoolingGradientNode : public NNGradientFilterNode {
   [[nodiscard]] std::size_t strideInPixelsY() const { return stride_y_; }
 
  protected:
-  CNNPoolingGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNStateNodePtr gradientState,
-                         std::size_t kernelWidth, std::size_t kernelHeight, std::size_t strideInPixelsX,
+  CNNPoolingGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                         NNStateNodePtr gradientState, std::size_t kernelWidth,
+                         std::size_t kernelHeight, std::size_t strideInPixelsX,
                          std::size_t strideInPixelsY, std::shared_ptr<NNPadding> paddingPolicy);
 
  private:
@@ -39,24 +40,34 @@ class CNNPoolingGradientNode : public NNGradientFilterNode {
 
 class CNNPoolingMaxGradientNode final : public CNNPoolingGradientNode {
  public:
-  CNNPoolingMaxGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNStateNodePtr gradientState,
-                            std::size_t kernelWidth, std::size_t kernelHeight, std::size_t strideInPixelsX,
-                            std::size_t strideInPixelsY, std::shared_ptr<NNPadding> paddingPolicy = nullptr)
-      : CNNPoolingGradientNode(std::move(sourceGradient), std::move(sourceImage), std::move(gradientState), kernelWidth,
-                               kernelHeight, strideInPixelsX, strideInPixelsY, std::move(paddingPolicy)) {}
+  CNNPoolingMaxGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                            NNStateNodePtr gradientState, std::size_t kernelWidth,
+                            std::size_t kernelHeight, std::size_t strideInPixelsX,
+                            std::size_t strideInPixelsY,
+                            std::shared_ptr<NNPadding> paddingPolicy = nullptr)
+      : CNNPoolingGradientNode(std::move(sourceGradient), std::move(sourceImage),
+                               std::move(gradientState), kernelWidth, kernelHeight, strideInPixelsX,
+                               strideInPixelsY, std::move(paddingPolicy)) {}
   [[nodiscard]] std::string_view class_name() const override { return "CNNPoolingMaxGradientNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 };
 
 class CNNPoolingAverageGradientNode final : public CNNPoolingGradientNode {
  public:
-  CNNPoolingAverageGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNStateNodePtr gradientState,
-                                std::size_t kernelWidth, std::size_t kernelHeight, std::size_t strideInPixelsX,
-                                std::size_t strideInPixelsY, std::shared_ptr<NNPadding> paddingPolicy = nullptr)
-      : CNNPoolingGradientNode(std::move(sourceGradient), std::move(sourceImage), std::move(gradientState), kernelWidth,
-                               kernelHeight, strideInPixelsX, strideInPixelsY, std::move(paddingPolicy)) {}
-  [[nodiscard]] std::string_view class_name() const override { return "CNNPoolingAverageGradientNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  CNNPoolingAverageGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                                NNStateNodePtr gradientState, std::size_t kernelWidth,
+                                std::size_t kernelHeight, std::size_t strideInPixelsX,
+                                std::size_t strideInPixelsY,
+                                std::shared_ptr<NNPadding> paddingPolicy = nullptr)
+      : CNNPoolingGradientNode(std::move(sourceGradient), std::move(sourceImage),
+                               std::move(gradientState), kernelWidth, kernelHeight, strideInPixelsX,
+                               strideInPixelsY, std::move(paddingPolicy)) {}
+  [[nodiscard]] std::string_view class_name() const override {
+    return "CNNPoolingAverageGradientNode";
+  }
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 };
 
 class CNNPoolingMaxNode final : public CNNPoolingNode {
@@ -68,13 +79,16 @@ class CNNPoolingMaxNode final : public CNNPoolingNode {
       : CNNPoolingMaxNode(std::move(source), filterSize, filterSize, stride, stride) {}
   CNNPoolingMaxNode(NNImageNodePtr source, std::size_t kernelWidth, std::size_t kernelHeight,
                     std::size_t strideInPixelsX, std::size_t strideInPixelsY)
-      : CNNPoolingNode(std::move(source), kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {}
+      : CNNPoolingNode(std::move(source), kernelWidth, kernelHeight, strideInPixelsX,
+                       strideInPixelsY) {}
   template <class... Sizes>
-  [[nodiscard]] static std::shared_ptr<CNNPoolingMaxNode> node(NNImageNodePtr source, Sizes... sizes) {
+  [[nodiscard]] static std::shared_ptr<CNNPoolingMaxNode> node(NNImageNodePtr source,
+                                                               Sizes... sizes) {
     return std::make_shared<CNNPoolingMaxNode>(std::move(source), sizes...);
   }
   [[nodiscard]] std::string_view class_name() const override { return "CNNPoolingMaxNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  protected:
   [[nodiscard]] Gradients make_gradients(const NNImageNodePtr& gradient) override;
@@ -88,13 +102,16 @@ class CNNPoolingAverageNode final : public CNNPoolingNode {
       : CNNPoolingAverageNode(std::move(source), filterSize, filterSize, stride, stride) {}
   CNNPoolingAverageNode(NNImageNodePtr source, std::size_t kernelWidth, std::size_t kernelHeight,
                         std::size_t strideInPixelsX, std::size_t strideInPixelsY)
-      : CNNPoolingNode(std::move(source), kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {}
+      : CNNPoolingNode(std::move(source), kernelWidth, kernelHeight, strideInPixelsX,
+                       strideInPixelsY) {}
   template <class... Sizes>
-  [[nodiscard]] static std::shared_ptr<CNNPoolingAverageNode> node(NNImageNodePtr source, Sizes... sizes) {
+  [[nodiscard]] static std::shared_ptr<CNNPoolingAverageNode> node(NNImageNodePtr source,
+                                                                   Sizes... sizes) {
     return std::make_shared<CNNPoolingAverageNode>(std::move(source), sizes...);
   }
   [[nodiscard]] std::string_view class_name() const override { return "CNNPoolingAverageNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  protected:
   [[nodiscard]] Gradients make_gradients(const NNImageNodePtr& gradient) override;

@@ -13,7 +13,8 @@ class CNNSoftMaxNode final : public NNFilterNode {
     return std::make_shared<CNNSoftMaxNode>(std::move(source));
   }
   [[nodiscard]] std::string_view class_name() const override { return "CNNSoftMaxNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  protected:
   [[nodiscard]] Gradients make_gradients(const NNImageNodePtr& gradient) override;
@@ -26,7 +27,8 @@ class CNNLogSoftMaxNode final : public NNFilterNode {
     return std::make_shared<CNNLogSoftMaxNode>(std::move(source));
   }
   [[nodiscard]] std::string_view class_name() const override { return "CNNLogSoftMaxNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 
  protected:
   [[nodiscard]] Gradients make_gradients(const NNImageNodePtr& gradient) override;
@@ -35,19 +37,25 @@ class CNNLogSoftMaxNode final : public NNFilterNode {
 /// `sourceImage` is the forward result.
 class CNNSoftMaxGradientNode final : public NNGradientFilterNode {
  public:
-  CNNSoftMaxGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNStateNodePtr gradientState)
-      : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)}, {std::move(gradientState)}) {}
+  CNNSoftMaxGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                         NNStateNodePtr gradientState)
+      : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)},
+                             {std::move(gradientState)}) {}
   [[nodiscard]] std::string_view class_name() const override { return "CNNSoftMaxGradientNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 };
 
 /// `sourceImage` is the forward result.
 class CNNLogSoftMaxGradientNode final : public NNGradientFilterNode {
  public:
-  CNNLogSoftMaxGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage, NNStateNodePtr gradientState)
-      : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)}, {std::move(gradientState)}) {}
+  CNNLogSoftMaxGradientNode(NNImageNodePtr sourceGradient, NNImageNodePtr sourceImage,
+                            NNStateNodePtr gradientState)
+      : NNGradientFilterNode({std::move(sourceGradient), std::move(sourceImage)},
+                             {std::move(gradientState)}) {}
   [[nodiscard]] std::string_view class_name() const override { return "CNNLogSoftMaxGradientNode"; }
-  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(const detail::GraphBuild& build) const override;
+  [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
+      const detail::GraphBuild& build) const override;
 };
 
 }  // namespace cermet

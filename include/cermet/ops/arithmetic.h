@@ -1,5 +1,6 @@
 #pragma once
-// Element-wise arithmetic with broadcasting, and the gradient of one operand (spec: pointwise 8-11).
+// Element-wise arithmetic with broadcasting, and the gradient of one operand (spec: pointwise
+// 8-11).
 
 #include <array>
 #include <limits>
@@ -21,7 +22,8 @@ struct Arithmetic {
   static constexpr std::array access{Access::read, Access::read, Access::write, Access::write};
   ArithmeticKind kind = ArithmeticKind::add;
   float primaryScale = 1, secondaryScale = 1, bias = 0;
-  float minimumValue = std::numeric_limits<float>::lowest(), maximumValue = std::numeric_limits<float>::max();
+  float minimumValue = std::numeric_limits<float>::lowest(),
+        maximumValue = std::numeric_limits<float>::max();
 };
 
 /// destination = clamp(sum over the axes along which the destination's extent is 1 and the
@@ -33,7 +35,8 @@ struct ArithmeticGradient {
   static constexpr std::array access{Access::read, Access::read, Access::read, Access::write};
   ArithmeticKind kind = ArithmeticKind::add;
   float primaryScale = 1, secondaryScale = 1, bias = 0;
-  float minimumValue = std::numeric_limits<float>::lowest(), maximumValue = std::numeric_limits<float>::max();
+  float minimumValue = std::numeric_limits<float>::lowest(),
+        maximumValue = std::numeric_limits<float>::max();
 };
 
 }  // namespace cermet

@@ -30,13 +30,24 @@ struct BatchNormalization {
   Activation activation{};
 };
 
-/// gradientForBeta (+)= sum g', gradientForGamma (+)= sum g'*xh, with xh = (x - mean)/sqrt(variance +
-/// epsilon), g' = g * f'(gamma*xh + beta).
+/// gradientForBeta (+)= sum g', gradientForGamma (+)= sum g'*xh, with xh = (x - mean)/sqrt(variance
+/// + epsilon), g' = g * f'(gamma*xh + beta).
 struct BatchNormalizationStatisticsGradient {
   static constexpr std::string_view name = "CNNBatchNormalizationStatisticsGradient";
-  enum Slot { gradient, source, mean, variance, gamma, beta, slopes, gradientForGamma, gradientForBeta };
-  static constexpr std::array access{Access::read, Access::read, Access::read,   Access::read,  Access::read,
-                                     Access::read, Access::read, Access::update, Access::update};
+  enum Slot {
+    gradient,
+    source,
+    mean,
+    variance,
+    gamma,
+    beta,
+    slopes,
+    gradientForGamma,
+    gradientForBeta
+  };
+  static constexpr std::array access{Access::read, Access::read,   Access::read,
+                                     Access::read, Access::read,   Access::read,
+                                     Access::read, Access::update, Access::update};
   BatchNormalization forward{};
   std::int32_t accumulate = 0;  // 0: overwrite, 1: add
 };
@@ -46,10 +57,21 @@ struct BatchNormalizationStatisticsGradient {
 struct BatchNormalizationGradient {
   static constexpr std::string_view name = "CNNBatchNormalizationGradient";
   enum Slot {
-    gradient, source, mean, variance, gamma, beta, slopes, gradientForGamma, gradientForBeta, sums, destination
+    gradient,
+    source,
+    mean,
+    variance,
+    gamma,
+    beta,
+    slopes,
+    gradientForGamma,
+    gradientForBeta,
+    sums,
+    destination
   };
-  static constexpr std::array access{Access::read, Access::read, Access::read, Access::read, Access::read, Access::read,
-                                     Access::read, Access::read, Access::read, Access::read, Access::write};
+  static constexpr std::array access{Access::read, Access::read, Access::read, Access::read,
+                                     Access::read, Access::read, Access::read, Access::read,
+                                     Access::read, Access::read, Access::write};
   BatchNormalization forward{};
   std::int32_t fixedStatistics = 0;
 };

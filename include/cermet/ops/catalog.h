@@ -17,11 +17,11 @@
 namespace cermet {
 
 using Catalog =
-    TypeList<Convolution, ConvolutionGradientData, ConvolutionGradientWeights, Neuron, NeuronGradient, PoolingMax,
-             PoolingMaxGradient, PoolingAverage, PoolingAverageGradient, SoftMax, SoftMaxGradient, Arithmetic,
-             ArithmeticGradient, Dropout, DropoutGradient, SpatialNormalization, SpatialNormalizationGradient,
-             BatchNormalizationStatistics, BatchNormalization, BatchNormalizationStatisticsGradient,
-             BatchNormalizationGradient, Loss, LossGradient, StochasticGradientDescent, RMSProp, Adam, Copy, Shift,
-             Fill>;
+    TypeList<Convolution, ConvolutionGradientData, ConvolutionGradientWeights, Neuron,
+             NeuronGradient, PoolingMax, PoolingMaxGradient, PoolingAverage, PoolingAverageGradient,
+             SoftMax, SoftMaxGradient, Arithmetic, ArithmeticGradient, Dropout, DropoutGradient,
+             SpatialNormalization, SpatialNormalizationGradient, BatchNormalizationStatistics,
+             BatchNormalization, BatchNormalizationStatisticsGradient, BatchNormalizationGradient,
+             Loss, LossGradient, StochasticGradientDescent, RMSProp, Adam, Copy, Shift, Fill>;
 
 }  // namespace cermet

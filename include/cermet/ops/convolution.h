@@ -24,7 +24,8 @@ struct Window {
 struct Convolution {
   static constexpr std::string_view name = "CNNConvolution";
   enum Slot { source, weights, biases, slopes, destination };  // biases, slopes may be absent
-  static constexpr std::array access{Access::read, Access::read, Access::read, Access::read, Access::write};
+  static constexpr std::array access{Access::read, Access::read, Access::read, Access::read,
+                                     Access::write};
   Window window{};
   std::int32_t groups = 1;
   Activation activation{};

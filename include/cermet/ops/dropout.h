@@ -9,10 +9,10 @@
 namespace cermet {
 
 /// destination = mask ? source / keep : +0 (selected, not multiplied). Mask element
-/// ((y*strideY)*W' + x*strideX)*C' + c*strideC of image n is kept when u < keep, u = the top 24 bits
-/// of word (e mod 4) of Philox4x32-10 with key = seed and counter = {e / 4, first image + n, encode
-/// low, encode high}, e the mask element's index in row-major order y, x, c. `mask`: uint8, 1 = kept,
-/// extents (strideY ? H : 1) x (strideX ? W : 1) x (strideC ? C : 1); may be absent.
+/// ((y*strideY)*W' + x*strideX)*C' + c*strideC of image n is kept when u < keep, u = the top 24
+/// bits of word (e mod 4) of Philox4x32-10 with key = seed and counter = {e / 4, first image + n,
+/// encode low, encode high}, e the mask element's index in row-major order y, x, c. `mask`: uint8,
+/// 1 = kept, extents (strideY ? H : 1) x (strideX ? W : 1) x (strideC ? C : 1); may be absent.
 struct Dropout {
   static constexpr std::string_view name = "CNNDropout";
   enum Slot { source, mask, destination };

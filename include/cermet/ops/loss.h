@@ -22,11 +22,17 @@ enum class CNNLossType : std::uint32_t {
   KullbackLeiblerDivergence = 9,
   Count = 10,
 };
-enum class CNNReductionType : std::int32_t { None = 0, Sum = 1, Mean = 2, SumByNonZeroWeights = 3, Count = 4 };
+enum class CNNReductionType : std::int32_t {
+  None = 0,
+  Sum = 1,
+  Mean = 2,
+  SumByNonZeroWeights = 3,
+  Count = 4
+};
 
-/// loss: source extents for reduction None, else n x 1 x 1 x 1; with reduceAcrossBatch the total is in
-/// image 0 and the others are exactly 0. `labels` and `weights` may have more channels than `source`;
-/// the first ones count. Sums in double, in a fixed order.
+/// loss: source extents for reduction None, else n x 1 x 1 x 1; with reduceAcrossBatch the total is
+/// in image 0 and the others are exactly 0. `labels` and `weights` may have more channels than
+/// `source`; the first ones count. Sums in double, in a fixed order.
 struct Loss {
   static constexpr std::string_view name = "NNForwardLoss";
   enum Slot { source, labels, weights, loss };  // weights may be absent
@@ -48,7 +54,8 @@ struct Loss {
 struct LossGradient {
   static constexpr std::string_view name = "NNLossGradient";
   enum Slot { gradient, source, labels, weights, destination };  // gradient, weights may be absent
-  static constexpr std::array access{Access::read, Access::read, Access::read, Access::read, Access::write};
+  static constexpr std::array access{Access::read, Access::read, Access::read, Access::read,
+                                     Access::write};
   Loss forward{};
   std::int32_t byLabels = 0, ignoreReduction = 0;
   std::int32_t exactSoftMax = 0, publishedKullbackLeibler = 0;

@@ -9,7 +9,8 @@
 
 namespace cermet {
 
-/// destination = f(source); all slots have the same extents. `slopes`: PReLU alone, one per channel.
+/// destination = f(source); all slots have the same extents. `slopes`: PReLU alone, one per
+/// channel.
 struct Neuron {
   static constexpr std::string_view name = "CNNNeuron";
   enum Slot { source, slopes, destination };

@@ -20,8 +20,9 @@ struct SpatialNormalization {
 };
 
 /// The exact derivative: for every output o whose window W(o) reads pixel u,
-/// d[u] += [u is o's centre] g(o)*T(o)^-beta - 2*alpha*beta/(kw*kh) * g(o)*x(o)*T(o)^(-beta-1)*x(u).
-/// `gradient` is placed like the forward destination, `destination` like the forward source.
+/// d[u] += [u is o's centre] g(o)*T(o)^-beta - 2*alpha*beta/(kw*kh) *
+/// g(o)*x(o)*T(o)^(-beta-1)*x(u). `gradient` is placed like the forward destination, `destination`
+/// like the forward source.
 struct SpatialNormalizationGradient {
   static constexpr std::string_view name = "CNNSpatialNormalizationGradient";
   enum Slot { gradient, source, destination };

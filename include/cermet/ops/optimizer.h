@@ -1,6 +1,6 @@
 #pragma once
-// Parameter updates (spec: optimizer 4, 5). All slots are flat and equally long; `result` may be the
-// same memory as `values` or `gradient`. State slots are updated in place.
+// Parameter updates (spec: optimizer 4, 5). All slots are flat and equally long; `result` may be
+// the same memory as `values` or `gradient`. State slots are updated in place.
 
 #include <array>
 #include <string_view>
@@ -57,8 +57,8 @@ struct Adam {
   GradientPreparation preparation{};
   struct Scalars {
     GradientScalars gradient{};
-    float stepLearningRate = 0, beta1 = 0.9F, oneMinusBeta1 = 0.1F, beta2 = 0.999F, oneMinusBeta2 = 0.001F,
-          epsilon = 1e-8F;
+    float stepLearningRate = 0, beta1 = 0.9F, oneMinusBeta1 = 0.1F, beta2 = 0.999F,
+          oneMinusBeta2 = 0.001F, epsilon = 1e-8F;
   };
 };
 

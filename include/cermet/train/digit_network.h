@@ -12,8 +12,9 @@
 
 namespace cermet {
 
-/// conv 5x5x32 same, ReLU, max-pool 2, conv 5x5x64 same, ReLU, max-pool 2, fully connected 1024, ReLU,
-/// dropout keep 0.5, fully connected 10; soft-max cross entropy, reduction Sum, weight 1/batch.
+/// conv 5x5x32 same, ReLU, max-pool 2, conv 5x5x64 same, ReLU, max-pool 2, fully connected 1024,
+/// ReLU, dropout keep 0.5, fully connected 10; soft-max cross entropy, reduction Sum, weight
+/// 1/batch.
 struct DigitNetworkSettings {
   std::size_t height = 28, width = 28, classes = 10;
   std::size_t batch = 64;
@@ -35,9 +36,10 @@ class DigitNetwork {
   DigitNetwork(const DigitNetwork&) = delete;
   DigitNetwork& operator=(const DigitNetwork&) = delete;
 
-  /// Encodes and commits one step on images of `set` (bytes 0 to 255 become 0 to 1); at most two steps
-  /// are in flight: the result of the step before the last comes back, or nothing yet.
-  [[nodiscard]] std::vector<StepResult> submit(const DigitSet& set, std::span<const std::uint32_t> images);
+  /// Encodes and commits one step on images of `set` (bytes 0 to 255 become 0 to 1); at most two
+  /// steps are in flight: the result of the step before the last comes back, or nothing yet.
+  [[nodiscard]] std::vector<StepResult> submit(const DigitSet& set,
+                                               std::span<const std::uint32_t> images);
   /// Waits for all steps in flight.
   [[nodiscard]] std::vector<StepResult> finish();
 
@@ -45,8 +47,8 @@ class DigitNetwork {
   [[nodiscard]] int count_correct(const DigitSet& set);
 
   void set_learning_rate(float rate);
-  /// Parameters, and with `training` everything that makes a resumed run continue bit for bit. No step
-  /// may be in flight.
+  /// Parameters, and with `training` everything that makes a resumed run continue bit for bit. No
+  /// step may be in flight.
   void save(SafeTensors& file, bool training) const;
   /// Throws FileError and changes nothing where the file does not fit.
   void load(const SafeTensors& file, bool training);

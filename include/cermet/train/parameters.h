@@ -1,6 +1,6 @@
 #pragma once
-// Ready-made data sources: parameters that initialise themselves, keep their optimiser state and can be
-// saved and resumed.
+// Ready-made data sources: parameters that initialise themselves, keep their optimiser state and
+// can be saved and resumed.
 
 #include <cstdint>
 #include <memory>
@@ -44,7 +44,8 @@ struct OptimizerSettings {
 /// them. `update` encodes one optimiser step in place and returns the parameters.
 class ConvolutionParameters final : public CNNConvolutionDataSource {
  public:
-  ConvolutionParameters(const Device& device, std::string label, std::shared_ptr<const CNNConvolutionDescriptor> descriptor,
+  ConvolutionParameters(const Device& device, std::string label,
+                        std::shared_ptr<const CNNConvolutionDescriptor> descriptor,
                         const OptimizerSettings& optimizer);
 
   /// Weights uniform in +-sqrt(6 / inputs of an output) (He), biases 0, optimiser state 0.
@@ -57,14 +58,19 @@ class ConvolutionParameters final : public CNNConvolutionDataSource {
   void load_from(const SafeTensors& file, bool with_optimizer);
 
   [[nodiscard]] DataType dataType() const override { return DataType::Float32; }
-  [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override { return descriptor_; }
+  [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override {
+    return descriptor_;
+  }
   [[nodiscard]] const void* weights() override { return weights_.contents(); }
-  [[nodiscard]] const float* biasTerms() override { return static_cast<const float*>(biases_.contents()); }
+  [[nodiscard]] const float* biasTerms() override {
+    return static_cast<const float*>(biases_.contents());
+  }
   [[nodiscard]] bool load() override { return true; }
   void purge() override {}
   [[nodiscard]] std::string label() const override { return label_; }
   std::shared_ptr<CNNConvolutionWeightsAndBiasesState> update(
-      const CommandBuffer& commandBuffer, const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
+      const CommandBuffer& commandBuffer,
+      const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
       const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& sourceState) override;
   using CNNConvolutionDataSource::update;
 

@@ -1,5 +1,6 @@
 #pragma once
-// A training run of the digit classifier: epochs, learning-rate schedule, metrics, checkpoints, resume.
+// A training run of the digit classifier: epochs, learning-rate schedule, metrics, checkpoints,
+// resume.
 
 #include <atomic>
 #include <cstdint>
@@ -35,15 +36,18 @@ struct TrainingReport {
   bool stopped = false;  // by `stop`, at a batch boundary; the checkpoint goes on from there
 };
 
-/// Trains on `train`, measures on `test` after every epoch, and writes into `out`: model.safetensors,
-/// metrics.jsonl (a line for each epoch), metrics.csv, command.txt and checkpoint.safetensors (after
-/// every epoch and when stopped). A resumed run continues bit for bit as if it had not been stopped;
-/// throws InvalidArgument where batch, epochs, rate, optimiser or seed differ from the checkpoint's.
-[[nodiscard]] TrainingReport train_digits(const Device& device, const DigitSet& train, const DigitSet& test,
-                                          const TrainingOptions& options, std::FILE* progress,
-                                          const std::atomic<bool>& stop);
+/// Trains on `train`, measures on `test` after every epoch, and writes into `out`:
+/// model.safetensors, metrics.jsonl (a line for each epoch), metrics.csv, command.txt and
+/// checkpoint.safetensors (after every epoch and when stopped). A resumed run continues bit for bit
+/// as if it had not been stopped; throws InvalidArgument where batch, epochs, rate, optimiser or
+/// seed differ from the checkpoint's.
+[[nodiscard]] TrainingReport train_digits(const Device& device, const DigitSet& train,
+                                          const DigitSet& test, const TrainingOptions& options,
+                                          std::FILE* progress, const std::atomic<bool>& stop);
 
-/// Share of `set` that the model in `file` classifies right. Throws FileError where it does not fit.
-[[nodiscard]] double evaluate_digits(const Device& device, const std::filesystem::path& file, const DigitSet& set);
+/// Share of `set` that the model in `file` classifies right. Throws FileError where it does not
+/// fit.
+[[nodiscard]] double evaluate_digits(const Device& device, const std::filesystem::path& file,
+                                     const DigitSet& set);
 
 }  // namespace cermet
