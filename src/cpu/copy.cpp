@@ -168,7 +168,8 @@ StepPtr copy_flat(Descs descs, Converter convert, int threads) {
 
 StepPtr prepare(const Copy&, Descs descs, Engine& engine) {
   const TensorDesc source = descs[Copy::source], destination = descs[Copy::destination];
-  if (source.layout != plain || destination.layout != plain) return prepare_reorder(source, destination, engine);
+  if (source.layout != plain || destination.layout != plain)
+    return prepare_reorder(source, destination, engine);
   const Converter convert(source.type, destination.type);
   const int threads = threads_for(source.count(), engine, 32768);
   if (source.dense() && destination.dense()) return copy_flat(descs, convert, threads);

@@ -21,7 +21,9 @@ class CpuStream final : public Stream {
 /// oneDNN divides its work when a primitive is made, by the thread count of the calling thread.
 class ThreadCount {
  public:
-  explicit ThreadCount(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+  explicit ThreadCount(int threads) : before_(omp_get_max_threads()) {
+    omp_set_num_threads(threads);
+  }
   ~ThreadCount() { omp_set_num_threads(before_); }
   ThreadCount(const ThreadCount&) = delete;
   ThreadCount& operator=(const ThreadCount&) = delete;
@@ -30,15 +32,17 @@ class ThreadCount {
   int before_;
 };
 
-bool is_mask_or_float(ElementType type) { return type == ElementType::float32 || type == ElementType::uint8; }
+bool is_mask_or_float(ElementType type) {
+  return type == ElementType::float32 || type == ElementType::uint8;
+}
 
-/// Runs a float32 step between conversions: reads are widened into scratch before it, writes rounded
-/// out of it once.
+/// Runs a float32 step between conversions: reads are widened into scratch before it, writes
+/// rounded out of it once.
 class ConvertingStep final : public Step {
  public:
   struct Part {
-    StepPtr in, out;             // null: no conversion in that direction
-    std::size_t offset = 0;      // in scratch
+    StepPtr in, out;         // null: no conversion in that direction
+    std::size_t offset = 0;  // in scratch
     bool converted = false;
   };
   StepPtr inner;
@@ -77,15 +81,19 @@ class ConvertingStep final : public Step {
     std::unique_ptr<BoundStep> inner;
     std::vector<std::unique_ptr<BoundStep>> in, out;
   };
-  [[nodiscard]] std::unique_ptr<BoundStep> bind() const override { return std::make_unique<Bound>(this); }
+  [[nodiscard]] std::unique_ptr<BoundStep> bind() const override {
+    return std::make_unique<Bound>(this);
+  }
 };
 
 }  // namespace
 
 Engine::Engine(int threads) : threads_(threads > 0 ? threads : std::max(1, omp_get_num_procs())) {
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c")) {
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+      !__builtin_cpu_supports("f16c")) {
     throw DeviceError(CommandBufferError::NotPermitted,
-                      "The CPU device needs a processor with AVX2, FMA and F16C (Intel Haswell, AMD Zen or newer).");
+                      "The CPU device needs a processor with AVX2, FMA and F16C (Intel Haswell, "
+                      "AMD Zen or newer).");
   }
 }
 Engine::~Engine() = default;
@@ -104,7 +112,8 @@ void Engine::fill_zero(void* memory, std::size_t bytes) { std::memset(memory, 0,
 std::unique_ptr<Stream> Engine::make_stream() { return std::make_unique<CpuStream>(threads_); }
 std::string Engine::name() const {
   const char* level = __builtin_cpu_supports("avx512f") ? "AVX-512" : "AVX2";
-  return "CPU (" + std::string(level) + ", " + std::to_string(threads_) + (threads_ == 1 ? " thread)" : " threads)");
+  return "CPU (" + std::string(level) + ", " + std::to_string(threads_) +
+         (threads_ == 1 ? " thread)" : " threads)");
 }
 
 StepPtr Engine::make(const OpView& op, Descs descs, Entry entry) {
@@ -126,7 +135,8 @@ StepPtr Engine::make(const OpView& op, Descs descs, Entry entry) {
     auto& part = step->parts[i];
     part.converted = true;
     part.offset = offset;
-    offset += (static_cast<std::size_t>(inside[i].count()) * sizeof(float) + alignment - 1) / alignment * alignment;
+    offset += (static_cast<std::size_t>(inside[i].count()) * sizeof(float) + alignment - 1) /
+              alignment * alignment;
     const TensorDesc into[] = {outer, inside[i]}, out_of[] = {inside[i], outer};
     if (op.access[i] != Access::write) part.in = cpu::prepare(Copy{}, into, *this);
     if (op.access[i] != Access::read) part.out = cpu::prepare(Copy{}, out_of, *this);
@@ -138,8 +148,9 @@ StepPtr Engine::make(const OpView& op, Descs descs, Entry entry) {
   step->slots.assign(descs.begin(), descs.end());
   for (std::size_t i = 0; i < descs.size(); ++i) {
     if (!step->parts[i].converted) step->slots[i] = step->inner->slots[i];
-    step->bytes.push_back(step->parts[i].converted ? static_cast<std::size_t>(descs[i].count()) * size_of(descs[i].type)
-                                                   : step->inner->bytes[i]);
+    step->bytes.push_back(step->parts[i].converted
+                              ? static_cast<std::size_t>(descs[i].count()) * size_of(descs[i].type)
+                              : step->inner->bytes[i]);
   }
   step->implementation = step->inner->implementation + " + conversion";
   return step;
@@ -149,6 +160,8 @@ StepPtr Engine::make(const OpView& op, Descs descs, Entry entry) {
 
 namespace cermet {
 
-std::shared_ptr<Engine> make_cpu_engine(int threads) { return std::make_shared<cpu::Engine>(threads); }
+std::shared_ptr<Engine> make_cpu_engine(int threads) {
+  return std::make_shared<cpu::Engine>(threads);
+}
 
 }  // namespace cermet

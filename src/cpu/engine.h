@@ -107,7 +107,8 @@ void parallel(int threads, std::int64_t count, Body&& body) {
 
 /// A step whose run is `body(const Args&)`; the body captures what it needs by value.
 template <class Body>
-StepPtr make_step(Descs slots, std::string implementation, Body body, std::size_t scratch_bytes = 0) {
+StepPtr make_step(Descs slots, std::string implementation, Body body,
+                  std::size_t scratch_bytes = 0) {
   struct Bound final : BoundStep {
     explicit Bound(const Body* what) : body(what) {}
     void run(Stream&) noexcept override { (*body)(args); }
@@ -119,7 +120,9 @@ StepPtr make_step(Descs slots, std::string implementation, Body body, std::size_
   };
   struct Own final : Step {
     explicit Own(Body what) : body(std::move(what)) {}
-    [[nodiscard]] std::unique_ptr<BoundStep> bind() const override { return std::make_unique<Bound>(&body); }
+    [[nodiscard]] std::unique_ptr<BoundStep> bind() const override {
+      return std::make_unique<Bound>(&body);
+    }
     Body body;
   };
   auto step = std::make_shared<Own>(std::move(body));
@@ -134,7 +137,8 @@ StepPtr make_step(Descs slots, std::string implementation, Body body, std::size_
 
 /// Address of element (n, y, x, 0) of a plain tensor.
 template <class T>
-[[nodiscard]] inline T* pixel(T* base, const TensorDesc& desc, std::int64_t n, std::int64_t y, std::int64_t x) {
+[[nodiscard]] inline T* pixel(T* base, const TensorDesc& desc, std::int64_t n, std::int64_t y,
+                              std::int64_t x) {
   return base + n * desc.stride_n + y * desc.stride_h + x * desc.stride_w;
 }
 
