@@ -1,0 +1,157 @@
+// A run of the digit classifier: it learns, stops and resumes bit for bit, and refuses what does
+// not fit without losing anything.
+
+#include "cermet/train/training_run.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+#include "cermet/train/file.h"
+
+namespace cermet {
+namespace {
+
+namespace fs = std::filesystem;
+
+const Device& device() {
+  static const Device one = Device::cpu(2);
+  return one;
+}
+
+/// Bars whose place says the class: learnable in a few steps.
+DigitSet bars(int count, std::uint64_t seed) {
+  DigitSet set;
+  set.count = count;
+  set.height = set.width = 12;
+  RandomNumbers random(seed);
+  for (int i = 0; i < count; ++i) {
+    const auto label = static_cast<std::uint8_t>(random.below(10));
+    set.labels.push_back(label);
+    for (int y = 0; y < 12; ++y) {
+      for (int x = 0; x < 12; ++x) {
+        set.pixels.push_back(static_cast<std::uint8_t>(random.below(60) + (x == label ? 180 : 0)));
+      }
+    }
+  }
+  return set;
+}
+
+class TrainingRun : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ =
+        fs::temp_directory_path() /
+        (std::string("cermet-") + testing::UnitTest::GetInstance()->current_test_info()->name() +
+         std::to_string(::getpid()));
+    options_.epochs = 2;
+    options_.batch = 10;
+    options_.out = folder_ / "run";
+    options_.command = "cermet train";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  TrainingReport run(const std::atomic<bool>& stop) {
+    return train_digits(device(), train_, test_, options_, nullptr, stop);
+  }
+  TrainingReport run() { return run(never_); }
+  std::vector<std::byte> model() const { return read_file(options_.out / "model.safetensors"); }
+
+  fs::path folder_;
+  TrainingOptions options_;
+  DigitSet train_ = bars(200, 1), test_ = bars(50, 2);
+  std::atomic<bool> never_{false};
+};
+
+TEST_F(TrainingRun, Learns) {
+  const TrainingReport report = run();
+  ASSERT_EQ(report.epochs.size(), 2U);
+  EXPECT_LT(report.epochs[1].loss, report.epochs[0].loss);
+  EXPECT_GT(report.test_accuracy, 0.8);
+  EXPECT_DOUBLE_EQ(evaluate_digits(device(), options_.out / "model.safetensors", test_),
+                   report.test_accuracy);
+}
+
+TEST_F(TrainingRun, SameSeedSameModel) {
+  run();
+  const auto first = model();
+  options_.out = folder_ / "again";
+  run();
+  EXPECT_EQ(model(), first);
+  options_.out = folder_ / "other";
+  options_.seed = 2;
+  run();
+  EXPECT_NE(model(), first);
+}
+
+TEST_F(TrainingRun, StoppedAndResumedEqualsUninterrupted) {
+  run();
+  const auto whole = model();
+  options_.out = folder_ / "pieces";
+  int stops = 0;
+  for (bool stopped = true; stopped; options_.resume = true) {
+    std::atomic<bool> stop{false};
+    std::jthread later;
+    if (stops < 3) {
+      later = std::jthread([&stop, wait = 25 * (stops + 1)] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(wait));
+        stop = true;
+      });
+    }
+    stopped = run(stop).stopped;
+    later = {};
+    if (stopped) ++stops;
+  }
+  EXPECT_GT(stops, 0);
+  EXPECT_EQ(model(), whole);
+}
+
+TEST_F(TrainingRun, ResumeWithOtherOptionsIsRefused) {
+  run();
+  options_.resume = true;
+  options_.batch = 20;
+  try {
+    run();
+    FAIL();
+  } catch (const InvalidArgument& problem) {
+    const std::string text = problem.what();
+    EXPECT_NE(text.find("batch 20"), std::string::npos) << text;
+    EXPECT_NE(text.find("batch 10"), std::string::npos) << text;
+  }
+}
+
+TEST_F(TrainingRun, AWeightsFileOfAnotherShapeIsRefused) {
+  run();
+  DigitSet larger = bars(10, 3);
+  larger.height = 24;
+  larger.pixels.insert(larger.pixels.end(), larger.pixels.begin(), larger.pixels.end());
+  try {
+    static_cast<void>(evaluate_digits(device(), options_.out / "model.safetensors", larger));
+    FAIL();
+  } catch (const FileError& problem) {
+    const std::string text = problem.what();
+    EXPECT_NE(text.find("full1.weight"), std::string::npos) << text;
+    EXPECT_NE(text.find("1024x6x3x64"), std::string::npos) << text;
+  }
+}
+
+TEST_F(TrainingRun, ATruncatedModelIsRefused) {
+  run();
+  auto bytes = model();
+  bytes.resize(bytes.size() / 2);
+  const fs::path cut = folder_ / "cut.safetensors";
+  write_file_atomically(cut, bytes);
+  EXPECT_THROW(static_cast<void>(evaluate_digits(device(), cut, test_)), FileError);
+}
+
+TEST_F(TrainingRun, AnUnwritableFolderIsRefusedBeforeTraining) {
+  fs::create_directories(folder_);
+  write_file_atomically(folder_ / "run", std::as_bytes(std::span("a file")));
+  EXPECT_THROW(run(), FileError);
+}
+
+}  // namespace
+}  // namespace cermet
