@@ -7,7 +7,7 @@ target_compile_options(cermet_options INTERFACE -Wall -Wextra -Wpedantic -Wconve
 if(CERMET_WARNINGS_AS_ERRORS)
   target_compile_options(cermet_options INTERFACE -Werror)
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-    # g++ 12 sees both inside std::string and std::vector where there is nothing (its bugs 105329, 105562).
+    # g++ 12 sees both inside std::string and std::vector where there is nothing.
     target_compile_options(cermet_options INTERFACE -Wno-error=restrict -Wno-error=free-nonheap-object)
   endif()
 endif()

@@ -164,7 +164,9 @@ class IncomingGradient {
                                                          e.height, ImageEdgeMode::Zero);
       return;
     }
-    folded_ = std::make_unique<detail::ScratchTensor>(e.recording, e.destination.desc);
+    TensorDesc sums = e.destination.desc;
+    sums.type = ElementType::float32;  // rounded once, after the product
+    folded_ = std::make_unique<detail::ScratchTensor>(e.recording, sums);
     PoolingMaxGradient fold;  // windows of one pixel: the adjoint of a clamped read
     fold.forward.window.padLeft = static_cast<std::int32_t>(-left);
     fold.forward.window.padTop = static_cast<std::int32_t>(-top);

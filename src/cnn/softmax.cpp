@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cermet/ops/pooling.h"
 #include "cnn/gradient_state.h"
 
 namespace cermet::detail {
@@ -87,6 +88,24 @@ void SoftMaxGradientKernel::check(const Image& gradient, const Image& result, co
 void SoftMaxGradientKernel::record(BinaryEncoding& e) const {
   const Written g(e.primary, primaryOffset(), e.states),
       y(e.secondary, secondaryOffset(), e.states);
+  const bool inside = g.offset.x <= 0 && g.offset.y <= 0 && g.view.desc.w - g.offset.x <= e.width &&
+                      g.view.desc.h - g.offset.y <= e.height;
+  const bool same_place =
+      g.offset == y.offset && g.view.desc.w == y.view.desc.w && g.view.desc.h == y.view.desc.h;
+  if (e.states != nullptr && secondaryEdgeMode() == ImageEdgeMode::Clamp && !inside && same_place) {
+    // Edge pixels also collect from the positions outside that read them: windows of one pixel.
+    TensorDesc region = g.view.desc;
+    region.type = ElementType::float32;  // sums are rounded once
+    const ScratchTensor part(e.recording, region), extents(e.recording, e.destination.desc);
+    detail::encode(e.recording, memo_, op_, {g.view, y.view, part.view});
+    PoolingMaxGradient fold;
+    fold.forward.window.padLeft = static_cast<std::int32_t>(g.offset.x);
+    fold.forward.window.padTop = static_cast<std::int32_t>(g.offset.y);
+    fold.forward.window.clampEdges = 1;
+    StepMemo memo;
+    detail::encode(e.recording, memo, fold, {part.view, extents.view, e.destination});
+    return;
+  }
   const AlignedSource gradient(e.recording, g.view, g.offset, e.width, e.height,
                                ImageEdgeMode::Zero);
   const AlignedSource result(e.recording, y.view, y.offset, e.width, e.height, secondaryEdgeMode());

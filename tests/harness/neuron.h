@@ -32,7 +32,7 @@ class NeuronSubject final : public SubjectOf<CNNNeuron, CNNNeuronGradient> {
                                     const Geometry& g) const override {
     const NeuronGradient op{{{r_.type, r_.a, r_.b, r_.c}}};
     const auto region = oracle::neuron_gradient(op, incoming, aligned(source, g), slopes());
-    return {scattered(region, source, g), {}};
+    return {scattered(region, g), {}};
   }
 
  private:

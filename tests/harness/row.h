@@ -153,9 +153,8 @@ inline oracle::Tensor aligned(const oracle::Tensor& source, const Geometry& g) {
   return out;
 }
 /// The adjoint of `aligned`.
-inline oracle::Tensor scattered(const oracle::Tensor& region, const oracle::Tensor& source,
-                                const Geometry& g) {
-  auto out = oracle::like(source);
+inline oracle::Tensor scattered(const oracle::Tensor& region, const Geometry& g) {
+  auto out = oracle::filled(region.n, g.source_h, g.source_w, region.c);
   oracle::for_each(region, [&](int n, int j, int i, int c) {
     oracle::scatter(out, n, j + g.offset_y, i + g.offset_x, c, region(n, j, i, c), g.edge);
   });

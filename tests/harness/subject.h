@@ -50,7 +50,8 @@ class Subject {
   /// The region that is written. `source` has the channels that are read.
   [[nodiscard]] virtual oracle::Tensor value(const oracle::Tensor& source,
                                              const Geometry& g) const = 0;
-  /// `incoming`: the gradient of the region that was written.
+  /// `incoming`: the gradient of the region that was written. `source`: the channels that were
+  /// read, or the region of the result for a gradient that reads that.
   [[nodiscard]] virtual Gradients gradients(const oracle::Tensor& source,
                                             const oracle::Tensor& incoming,
                                             const Geometry& g) const = 0;
