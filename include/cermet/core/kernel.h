@@ -9,7 +9,7 @@
 
 namespace cermet {
 
-/// Bits; spec: core 1.2. Cermet stores all of them and acts on AllowReducedPrecision.
+/// Bits; spec: core 1.2. Cermet stores and returns all of them and acts on none yet.
 enum class KernelOptions : unsigned {
   None = 0,
   SkipAPIValidation = 1,
