@@ -96,7 +96,8 @@ CNNKernel::CNNKernel(const Device& device)
     : Kernel(device), padding_(default_padding()), allocator_(TemporaryImage::defaultAllocator()) {}
 
 void CNNKernel::setPadding(std::shared_ptr<NNPadding> padding) {
-  padding_ = padding ? std::move(padding) : default_padding();
+  if (!padding) padding = default_padding();
+  padding_ = std::move(padding);
 }
 void CNNKernel::setDestinationImageAllocator(std::shared_ptr<ImageAllocator> allocator) {
   allocator_ = allocator ? std::move(allocator) : TemporaryImage::defaultAllocator();
@@ -347,7 +348,8 @@ CNNBinaryKernel::CNNBinaryKernel(const Device& device)
     : Kernel(device), padding_(default_padding()), allocator_(TemporaryImage::defaultAllocator()) {}
 
 void CNNBinaryKernel::setPadding(std::shared_ptr<NNPadding> padding) {
-  padding_ = padding ? std::move(padding) : default_padding();
+  if (!padding) padding = default_padding();
+  padding_ = std::move(padding);
 }
 void CNNBinaryKernel::setDestinationImageAllocator(std::shared_ptr<ImageAllocator> allocator) {
   allocator_ = allocator ? std::move(allocator) : TemporaryImage::defaultAllocator();

@@ -59,7 +59,7 @@ Image CNNLossDataDescriptor::make_image(const Device& device) const {
       }
     }
   }
-  const Image image(
+  Image image(
       device, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, size_.width,
                                                size_.height, size_.depth));
   image.write_floats(values);
@@ -277,7 +277,7 @@ ImageBatch CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageB
   if (sourceImages.empty()) return {};
   const Image first = sourceImages.front();
   ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
+  ImageBatch destinations = destinationImageAllocator()->imageBatch(
       commandBuffer, descriptor, *this, sourceImages.size());
   encodeBatch(commandBuffer, sourceImages, labels, destinations);
   return destinations;
@@ -362,7 +362,7 @@ ImageBatch NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer,
   if (sourceImages.empty()) return {};
   const Image first = sourceImages.front();
   ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
+  ImageBatch destinations = destinationImageAllocator()->imageBatch(
       commandBuffer, descriptor, *this, sourceImages.size());
   StateBatch states;
   if (destinationStates != nullptr) {
@@ -473,7 +473,7 @@ ImageBatch NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer,
   descriptor.featureChannels = like.featureChannels();
   setPrimaryOffset({});
   setSecondaryOffset({});
-  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
+  ImageBatch destinations = destinationImageAllocator()->imageBatch(
       commandBuffer, descriptor, *this, sourceImages.size());
   encodeBatch(commandBuffer, sourceGradients, sourceImages, labels, weights, sourceStates,
               destinations);

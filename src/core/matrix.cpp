@@ -250,6 +250,7 @@ void prefetch(const CommandBuffer& commandBuffer, std::span<const Descriptor> li
               std::string_view subject) {
   detail::Recording& recording = commandBuffer.recording();
   std::vector<std::size_t> sizes;
+  sizes.reserve(list.size());
   for (const Descriptor& descriptor : list) {
     sizes.push_back(own_bytes(described(descriptor, subject)));
   }

@@ -53,6 +53,8 @@ StepPtr prepare(const Fill&, Descs, Engine&);
 class Engine final : public backend::EngineOf<Engine, Catalog> {
  public:
   explicit Engine(int threads);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
   ~Engine() override;
 
   [[nodiscard]] void* allocate(std::size_t bytes) override;

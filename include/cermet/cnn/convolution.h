@@ -250,6 +250,7 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
                  const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags flags);
   CNNConvolution(const CNNConvolution&) = default;
   CNNConvolution& operator=(const CNNConvolution&) = default;
+  ~CNNConvolution() override = default;
 
   [[nodiscard]] std::size_t inputFeatureChannels() const;
   [[nodiscard]] std::size_t outputFeatureChannels() const;
@@ -324,6 +325,7 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
   CNNConvolutionGradient(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
   CNNConvolutionGradient(const CNNConvolutionGradient&) = default;
   CNNConvolutionGradient& operator=(const CNNConvolutionGradient&) = default;
+  ~CNNConvolutionGradient() override = default;
 
   [[nodiscard]] std::string_view class_name() const override { return "CNNConvolutionGradient"; }
   [[nodiscard]] std::size_t sourceGradientFeatureChannels() const;
