@@ -1,0 +1,7 @@
+#include "nn/program.h"
+
+namespace cermet::detail {
+
+void fuse(Lowered&) {}
+
+}  // namespace cermet::detail
