@@ -69,11 +69,11 @@ StepPtr prepare_by_overload(const Op& op, Descs descs, E& engine) {
   return prepare(op, descs, engine);
 }
 
-template <class Derived, class Catalog>
+template <class Derived, class Catalog, class Fusions>
 class EngineOf;
 
-template <class Derived, class... Ops>
-class EngineOf<Derived, TypeList<Ops...>> : public Engine {
+template <class Derived, class... Operators, class... Fused>
+class EngineOf<Derived, TypeList<Operators...>, TypeList<Fused...>> : public Engine {
  public:
   StepPtr prepare(const OpView& op, Descs descs) final {
     const auto found = table().find(op.id);
@@ -97,8 +97,10 @@ class EngineOf<Derived, TypeList<Ops...>> : public Engine {
 
   static const std::unordered_map<std::uint32_t, Entry>& table() {
     static const auto entries = [] {
-      std::unordered_map<std::uint32_t, Entry> map{{op_id(Ops::name), &entry_of<Ops>}...};
-      if (map.size() != sizeof...(Ops)) throw std::logic_error("two operators share an identity");
+      std::unordered_map<std::uint32_t, Entry> map{
+          {op_id(Operators::name), &entry_of<Operators>}...,
+          {op_id(Fused::name), &entry_of<Fused>}...};
+      if (map.size() != sizeof...(Operators) + sizeof...(Fused)) throw std::logic_error("two operators share an identity");
       return map;
     }();
     return entries;

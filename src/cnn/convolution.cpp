@@ -233,17 +233,12 @@ void CNNConvolution::record(detail::UnaryEncoding& e) const {
   op.window = window();
   op.groups = static_cast<std::int32_t>(shape_->operator_groups());
   op.activation = shape_->neuron.activation();
-  const TensorDesc master = shape_->weights_desc();
-  TensorDesc wanted = master;
-  wanted.layout = any;
   const TensorDesc flat = flat_desc(static_cast<std::int64_t>(shape_->outputs));
-  const TensorView biases = detail::view_of(e.recording, weights_->biases, flat);
-  const TensorView slopes = detail::view_of(e.recording, weights_->slopes, flat);
-  const std::array descs{e.source.desc, wanted, biases.desc, slopes.desc, e.destination.desc};
-  const StepPtr& step = memo_.find(e.recording.engine(), view_of(op), descs);
-  const TensorView weights = weights_->view(e.recording, *step, Convolution::weights, master);
-  e.recording.add(step, {e.source.data, weights.data, biases.data, slopes.data, e.destination.data},
-                  nullptr, 0);
+  const std::array slots{e.source, weights_->master(e.recording, shape_->weights_desc()),
+                         detail::view_of(e.recording, weights_->biases, flat),
+                         detail::view_of(e.recording, weights_->slopes, flat), e.destination};
+  detail::encode(e.recording, memo_, view_of(op), slots,
+                 {.late = ConvolutionWeights::late(Convolution::weights, weights_)});
 }
 
 StatePtr CNNConvolution::make_state(const detail::StateOrigin& origin, const Image&,
@@ -389,13 +384,9 @@ void CNNConvolutionGradient::record(detail::BinaryEncoding& e) const {
   if (computes(1)) {
     ConvolutionGradientData op{forward};
     op.forward.window = data_window();
-    TensorDesc wanted = master;
-    wanted.layout = any;
-    const std::array descs{e.primary.desc, wanted, e.destination.desc};
-    const StepPtr& step = memo_.find(e.recording.engine(), view_of(op), descs);
-    const TensorView weights =
-        weights_->view(e.recording, *step, ConvolutionGradientData::weights, master);
-    e.recording.add(step, {e.primary.data, weights.data, e.destination.data}, nullptr, 0);
+    const std::array slots{e.primary, weights_->master(e.recording, master), e.destination};
+    detail::encode(e.recording, memo_, view_of(op), slots,
+                   {.late = ConvolutionWeights::late(ConvolutionGradientData::weights, weights_)});
   }
   if (computes(2)) {
     auto& state = static_cast<CNNConvolutionGradientState&>(*(*e.states)[0]);

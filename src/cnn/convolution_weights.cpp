@@ -198,6 +198,16 @@ TensorView ConvolutionWeights::master(Recording& recording, const TensorDesc& de
   return view_of(recording, weights, desc);
 }
 
+LateSlot ConvolutionWeights::late(std::size_t slot,
+                                  const std::shared_ptr<ConvolutionWeights>& owner) {
+  const auto resolve = [](const void* member, Recording& recording, const Step& step,
+                          std::size_t at, const TensorDesc& master) {
+    return (*static_cast<const std::shared_ptr<ConvolutionWeights>*>(member))
+        ->view(recording, step, at, master);
+  };
+  return {slot, &owner, resolve};
+}
+
 TensorView ConvolutionWeights::view(Recording& recording, const Step& step, std::size_t slot,
                                     const TensorDesc& desc) {
   const TensorDesc& wanted = step.slots[slot];

@@ -55,6 +55,9 @@ struct ConvolutionWeights {
   [[nodiscard]] TensorView view(Recording& recording, const Step& step, std::size_t slot,
                                 const TensorDesc& master);
   [[nodiscard]] TensorView master(Recording& recording, const TensorDesc& desc) const;
+  /// Slot `slot` of an encode: the weights that `owner`, a kernel's member, has at that time.
+  [[nodiscard]] static LateSlot late(std::size_t slot,
+                                     const std::shared_ptr<ConvolutionWeights>& owner);
 
   /// Overwrites the master from a state in command buffer order and refreshes the packed copies.
   void reload(Recording& recording, CNNConvolutionWeightsAndBiasesState& state,

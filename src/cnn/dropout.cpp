@@ -1,6 +1,7 @@
 #include "cermet/cnn/dropout.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "cnn/encoding.h"
 
@@ -160,18 +161,22 @@ void CNNDropout::record(detail::UnaryEncoding& e) const {
   scalars.seed = seed_;
   scalars.encode = encodes_++;
   scalars.first_image = e.first_image;
+  const auto encode = [&](const std::array<TensorView, 3>& slots) {
+    detail::encode(e.recording, memo_, view_of(op_), slots,
+                   {.scalars = &scalars,
+                    .scalar_bytes = sizeof scalars,
+                    .counter = {&encodes_, offsetof(Dropout::Scalars, encode)}});
+  };
   if (e.states == nullptr) {
-    detail::encode(e.recording, memo_, op_, {source.view(), {}, e.destination}, scalars);
+    encode({source.view(), {}, e.destination});
     return;
   }
   const TensorDesc one = e.states->at<CNNDropoutGradientState>(0)->mask();
   for_each_run(e.recording, *e.states, one,
                [&](std::int32_t first, std::int32_t count, const TensorView& masks) {
                  scalars.first_image = e.first_image + static_cast<std::uint32_t>(first);
-                 detail::encode(e.recording, memo_, op_,
-                                {detail::images(source.view(), first, count), masks,
-                                 detail::images(e.destination, first, count)},
-                                scalars);
+                 encode({detail::images(source.view(), first, count), masks,
+                         detail::images(e.destination, first, count)});
                });
 }
 

@@ -7,16 +7,44 @@
 
 namespace cermet::detail {
 
+namespace {
+
+void capture(Capture& into, const OpView& op, std::span<const TensorDesc> descs, const Slots& slots,
+             const EncodeExtras& extras) {
+  Recorded& recorded = into.operators.emplace_back();
+  recorded.set_op(op);
+  std::copy(descs.begin(), descs.end(), recorded.descs.begin());
+  recorded.slots = slots;
+  recorded.slot_count = descs.size();
+  if (extras.scalar_bytes != 0)
+    std::memcpy(recorded.scalars.data(), extras.scalars, extras.scalar_bytes);
+  recorded.late = extras.late;
+  recorded.counter = extras.counter;
+}
+
+}  // namespace
+
 void encode(Recording& recording, StepMemo& memo, const OpView& op,
-            std::span<const TensorView> views, const void* scalars, std::size_t scalar_bytes) {
+            std::span<const TensorView> views, const EncodeExtras& extras) {
   std::array<TensorDesc, max_slots> descs{};
   Slots slots{};
   for (std::size_t i = 0; i < views.size(); ++i) {
     descs[i] = views[i].desc;
     slots[i] = views[i].data;
   }
-  recording.add(memo.find(recording.engine(), op, std::span(descs.data(), views.size())), slots,
-                scalars, scalar_bytes);
+  if (extras.late) descs[extras.late.slot].layout = any;
+  const std::span used(descs.data(), views.size());
+  if (recording.capture() != nullptr) {
+    capture(*recording.capture(), op, used, slots, extras);
+    return;
+  }
+  const StepPtr& step = memo.find(recording.engine(), op, used);
+  if (extras.late) {
+    const std::size_t slot = extras.late.slot;
+    slots[slot] =
+        extras.late.resolve(extras.late.owner, recording, *step, slot, views[slot].desc).data;
+  }
+  recording.add(step, slots, extras.scalars, extras.scalar_bytes);
 }
 
 TensorView view_of(Recording& recording, const Buffer& buffer, TensorDesc desc,

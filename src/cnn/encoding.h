@@ -21,10 +21,16 @@ struct Operand {
   [[nodiscard]] Image front() const { return image != nullptr ? *image : batch->front(); }
 };
 
+/// What an encode needs besides operator and tensors.
+struct EncodeExtras {
+  const void* scalars = nullptr;
+  std::size_t scalar_bytes = 0;
+  LateSlot late{};  // its view has the master's description and address
+  EncodeCounter counter{};
+};
 /// Records `op` on these slots; absent slots are default-made views.
 void encode(Recording& recording, StepMemo& memo, const OpView& op,
-            std::span<const TensorView> slots, const void* scalars = nullptr,
-            std::size_t scalar_bytes = 0);
+            std::span<const TensorView> slots, const EncodeExtras& extras = {});
 template <Operator Op>
 void encode(Recording& recording, StepMemo& memo, const Op& op,
             std::initializer_list<TensorView> slots) {
@@ -34,8 +40,8 @@ template <Operator Op>
 void encode(Recording& recording, StepMemo& memo, const Op& op,
             std::initializer_list<TensorView> slots, const typename Op::Scalars& scalars) {
   static_assert(sizeof(scalars) <= max_scalar_bytes);
-  encode(recording, memo, view_of(op), std::span(slots.begin(), slots.size()), &scalars,
-         sizeof scalars);
+  encode(recording, memo, view_of(op), std::span(slots.begin(), slots.size()),
+         {&scalars, sizeof scalars});
 }
 
 /// A view of a buffer's bytes from `offset`, kept alive by the recording. A nil buffer is absent.

@@ -158,6 +158,7 @@ void Recording::reset() {
   scheduled_.clear();
   completed_.clear();
   committed_flag_.reset();
+  capture_ = nullptr;
   enqueued_by_hand_ = enqueued_ = committed_ = false;
   status_ = 0;
   done_ = false;
@@ -183,6 +184,7 @@ void Recording::add(StepPtr step, const Slots& slots, const void* scalars,
 }
 
 MemoryPtr Recording::temporary(std::size_t bytes) {
+  if (capture_ != nullptr) return capture_->memory(bytes);
   if (MemoryPtr block = free_.take(bytes)) return block;
   // The pool holds memory of buffers that were committed: whoever has taken a place before them
   // must not share it, or a temporary carried on by commitAndContinue is overwritten between its
@@ -200,6 +202,7 @@ std::shared_ptr<std::atomic<bool>> Recording::committed_flag() {
 }
 
 void Recording::recycle(MemoryPtr block) {
+  if (capture_ != nullptr) return;
   retain(block);
   free_.put(std::move(block));
 }

@@ -14,6 +14,7 @@
 #include "cermet/core/buffer.h"
 #include "cermet/core/command_buffer.h"
 #include "cermet/core/device.h"
+#include "core/capture.h"
 #include "core/memory.h"
 
 namespace cermet::detail {
@@ -117,13 +118,22 @@ class Recording : public std::enable_shared_from_this<Recording> {
   /// Identity of a chain of pieces joined by `commitAndContinue`; temporaries belong to it.
   std::uint64_t family = 0;
 
+  [[nodiscard]] const QueueImpl& queue() const { return *queue_; }
   [[nodiscard]] const Device& device() const { return queue_->device; }
   [[nodiscard]] DeviceImpl& device_impl() const { return DeviceImpl::of(queue_->device); }
   [[nodiscard]] Engine& engine() const { return *device_impl().engine; }
 
   /// Appends one run of `step`. The caller retains what the addresses point into.
   void add(StepPtr step, const Slots& slots, const void* scalars, std::size_t scalar_bytes);
-  void retain(std::shared_ptr<const void> object) { retained_.push_back(std::move(object)); }
+  /// The same for a caller that retains the step and has its scratch memory.
+  void add(const Entry& entry) { entries_.push_back(entry); }
+  void retain(std::shared_ptr<const void> object) {
+    (capture_ != nullptr ? capture_->retained : retained_).push_back(std::move(object));
+  }
+
+  /// From now on kernels record operators into `capture`; nothing of it ever runs.
+  void begin_capture(Capture& capture) { capture_ = &capture; }
+  [[nodiscard]] Capture* capture() const { return capture_; }
 
   /// Memory for a temporary; `recycle` gives it back at the last read, for reuse by later encodes.
   /// The recording keeps what it recycled alive until it has run, whoever takes the block next.
@@ -152,6 +162,7 @@ class Recording : public std::enable_shared_from_this<Recording> {
   std::vector<std::shared_ptr<const void>> retained_;
   std::vector<CommandBuffer::Handler> scheduled_, completed_;
   BlockList free_;
+  Capture* capture_ = nullptr;
   std::shared_ptr<std::atomic<bool>> committed_flag_;
   bool enqueued_by_hand_ = false, enqueued_ = false;
   std::atomic<bool> committed_{false};

@@ -1,14 +1,30 @@
 #include "core/memory.h"
 
+#include <algorithm>
 #include <bit>
+#include <functional>
 #include <limits>
 #include <string>
 
 #include "cermet/core/error.h"
+#include "core/capture.h"
 
 namespace cermet::detail {
 
-Memory::~Memory() { allocator->give_back(data, bytes); }
+Memory::~Memory() {
+  if (allocator) allocator->give_back(data, bytes);
+}
+
+std::size_t Capture::block_of(const void* address) const {
+  const auto* byte = static_cast<const std::byte*>(address);
+  const auto after = std::upper_bound(
+      blocks_.begin(), blocks_.end(), byte,
+      [](const std::byte* at, const Block& block) { return std::less<>{}(at, block.first); });
+  if (after == blocks_.begin()) return blocks_.size();
+  const Block& block = *std::prev(after);
+  return byte <= block.first + block.bytes ? static_cast<std::size_t>(&block - blocks_.data())
+                                           : blocks_.size();
+}
 
 Allocator::~Allocator() { release_cache_locked(); }
 

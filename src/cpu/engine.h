@@ -49,8 +49,11 @@ StepPtr prepare(const Adam&, Descs, Engine&);
 StepPtr prepare(const Copy&, Descs, Engine&);
 StepPtr prepare(const Shift&, Descs, Engine&);
 StepPtr prepare(const Fill&, Descs, Engine&);
+StepPtr prepare(const NeuronPoolingMax&, Descs, Engine&);
+StepPtr prepare(const PooledConvolutionGradientData&, Descs, Engine&);
+StepPtr prepare(const PooledConvolutionGradientWeights&, Descs, Engine&);
 
-class Engine final : public backend::EngineOf<Engine, Catalog> {
+class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
  public:
   explicit Engine(int threads);
   Engine(const Engine&) = delete;

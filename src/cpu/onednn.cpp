@@ -127,6 +127,16 @@ Desc plain_desc_like(const TensorDesc& tensor, const Desc& like) {
   return weights_desc_of(tensor, extents.size() == 5 ? static_cast<int>(extents[0]) : 1);
 }
 
+int channel_block(const TensorDesc& t) {
+  if (t.layout < first_interned) return 0;
+  using Tag = dnnl::memory::format_tag;
+  const Desc desc = interned(t.layout);
+  for (const auto& [width, tag] : {std::pair(8, Tag::nChw8c), std::pair(16, Tag::nChw16c)}) {
+    if (desc == Desc({t.n, t.c, t.h, t.w}, dnnl::memory::data_type::f32, tag)) return width;
+  }
+  return 0;
+}
+
 Desc matrix_desc(Dims extents, Dims strides) {
   return {std::move(extents), dnnl::memory::data_type::f32, std::move(strides)};
 }

@@ -42,6 +42,9 @@ class ThreadScope {
 [[nodiscard]] Desc weights_desc_of(const TensorDesc& weights, int groups);
 /// The plain tensor with the dimensions of `like`.
 [[nodiscard]] Desc plain_desc_like(const TensorDesc& tensor, const Desc& like);
+/// Channels of a block in a tensor laid out by blocks of channels, then height and width; 0 in any
+/// other layout.
+[[nodiscard]] int channel_block(const TensorDesc& tensor);
 /// Two dimensions; the strides may be any.
 [[nodiscard]] Desc matrix_desc(Dims extents, Dims strides);
 [[nodiscard]] Desc vector_desc(std::int64_t length);

@@ -35,6 +35,7 @@ class BatchNormalizationFilter final : public GraphFilter {
     result.states = StateBatch::repeated(state, run.sources[0].size());
     return result;
   }
+  [[nodiscard]] bool can_replay() const override { return false; }
   void reload_from_data_source() override {
     kernel_.reloadGammaAndBetaFromDataSource();
     kernel_.reloadMeanAndVarianceFromDataSource();
@@ -85,16 +86,23 @@ class BatchNormalizationGradientFilter final : public GraphFilter {
     kernel_.encodeBatch(run.commands, run.sources[0], run.sources[1], state, result.images);
     if (own) ImageBatchIncrementReadCount(result.images, -1);
     state_ = state;
-    if (has(NNTrainingStyle::UpdateDeviceGPU) && source_) {
-      if (const auto fresh = source_->updateMeanAndVariance(run.commands, state)) {
-        if (forward_ != nullptr) forward_->reloadMeanAndVariance(run.commands, fresh);
-      }
-      if (const auto fresh = source_->updateGammaAndBeta(run.commands, state)) {
-        if (forward_ != nullptr) forward_->reloadGammaAndBeta(run.commands, fresh);
-      }
-    }
     return result;
   }
+
+  [[nodiscard]] bool updates() const override {
+    return has(NNTrainingStyle::UpdateDeviceGPU) && source_ != nullptr;
+  }
+  void update(const CommandBuffer& commands, std::span<const StateBatch> states) override {
+    const auto state = states[0].at<CNNBatchNormalizationState>(0);
+    if (const auto fresh = source_->updateMeanAndVariance(commands, state)) {
+      if (forward_ != nullptr) forward_->reloadMeanAndVariance(commands, fresh);
+    }
+    if (const auto fresh = source_->updateGammaAndBeta(commands, state)) {
+      if (forward_ != nullptr) forward_->reloadGammaAndBeta(commands, fresh);
+    }
+  }
+  /// Reloads make new buffers.
+  [[nodiscard]] bool can_replay() const override { return false; }
 
   [[nodiscard]] std::function<void()> on_completion() override {
     if (!has(NNTrainingStyle::UpdateDeviceCPU) || !source_) return {};

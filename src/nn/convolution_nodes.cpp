@@ -44,9 +44,29 @@ class ConvolutionGradientFilter final : public GraphFilter {
       static_cast<void>(kernel_.destinationImageDescriptor(sources, {&run.states[0][0], 1}));
       gradient_encode(run, run.sources[1]);  // the destination is not written
     }
-    state_ = run.states[0].template at<CNNConvolutionGradientState>(0);
-    if (has(NNTrainingStyle::UpdateDeviceGPU)) update(run.commands);
+    if (has(NNTrainingStyle::UpdateDeviceCPU))
+      state_ = run.states[0].template at<CNNConvolutionGradientState>(0);
     return result;
+  }
+
+  [[nodiscard]] bool updates() const override { return has(NNTrainingStyle::UpdateDeviceGPU); }
+  void update(const CommandBuffer& commands, std::span<const StateBatch> states) override {
+    const auto fresh =
+        source_->update(commands, states[0].template at<CNNConvolutionGradientState>(0),
+                        parameters_state());
+    if (!fresh) return;
+    if (!shares_ && forward_ != nullptr) {
+      if (fresh->isTemporary()) fresh->setReadCount(fresh->readCount() + 1);
+      forward_->reloadWeightsAndBiases(commands, fresh);
+    }
+    if (shares_) {
+      kernel_.reload_shared(commands, fresh);
+    } else {
+      kernel_.reloadWeightsAndBiases(commands, fresh);
+    }
+  }
+  [[nodiscard]] bool can_replay() const override {
+    return !has(NNTrainingStyle::UpdateDeviceCPU);
   }
 
   void reload_from_data_source() override {
@@ -78,22 +98,11 @@ class ConvolutionGradientFilter final : public GraphFilter {
     kernel_.encodeBatch(run.commands, run.sources[0], run.sources[1], run.states[0], destination);
   }
   /// The parameters themselves, as the state that callbacks are shown.
-  [[nodiscard]] std::shared_ptr<CNNConvolutionWeightsAndBiasesState> parameters_state() const {
+  [[nodiscard]] const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& parameters_state() {
     const auto& own = *kernel_.parameters();
-    return std::make_shared<CNNConvolutionWeightsAndBiasesState>(own.weights, own.biases);
-  }
-  void update(const CommandBuffer& commands) {
-    const auto fresh = source_->update(commands, state_, parameters_state());
-    if (!fresh) return;
-    if (!shares_ && forward_ != nullptr) {
-      if (fresh->isTemporary()) fresh->setReadCount(fresh->readCount() + 1);
-      forward_->reloadWeightsAndBiases(commands, fresh);
-    }
-    if (shares_) {
-      kernel_.reload_shared(commands, fresh);
-    } else {
-      kernel_.reloadWeightsAndBiases(commands, fresh);
-    }
+    if (!shown_ || !(shown_->weights() == own.weights) || !(shown_->biases() == own.biases))
+      shown_ = std::make_shared<CNNConvolutionWeightsAndBiasesState>(own.weights, own.biases);
+    return shown_;
   }
 
   K kernel_;
@@ -101,7 +110,8 @@ class ConvolutionGradientFilter final : public GraphFilter {
   std::shared_ptr<CNNConvolutionDataSource> source_;
   CNNConvolution* forward_;
   bool shares_ = false;
-  std::shared_ptr<CNNConvolutionGradientState> state_;
+  std::shared_ptr<CNNConvolutionGradientState> state_;  // of the last encode, for CPU updates
+  std::shared_ptr<CNNConvolutionWeightsAndBiasesState> shown_;
 };
 
 CNNConvolution* forward_kernel(const NNFilterNode& node, const detail::GraphBuild& build) {

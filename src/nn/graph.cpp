@@ -1,257 +1,137 @@
 #include "cermet/nn/graph.h"
 
 #include <algorithm>
-#include <limits>
 
-#include "nn/graph_filter.h"
+#include "nn/graph_impl.h"
 
 namespace cermet {
 
+using detail::FilterEntry;
 using detail::GraphFilter;
+using detail::Index;
+using detail::none;
 
-namespace {
+// ---- compiling: spec graph 5.3 and 5.4 in one walk
+// -----------------------------------------------
 
-/// Index of a tensor in the graph: image or state.
-using Index = std::size_t;
-constexpr Index none = std::numeric_limits<Index>::max();
-
-struct ImageEntry {
-  const NNImageNode* node = nullptr;
-  HandlePtr handle;
-  ImageFeatureChannelFormat format = ImageFeatureChannelFormat::None;
-  std::shared_ptr<ImageAllocator> allocator;
-  bool exported = false, synchronized = false, input = false;
-  std::size_t reads = 0;  // by the filters of the graph
-};
-struct StateEntry {
-  const NNStateNode* node = nullptr;
-  HandlePtr handle;
-  bool exported = false, synchronized = false, input = false;
-  std::size_t consumers = 0;
-};
-struct FilterEntry {
-  const NNFilterNode* node = nullptr;
-  std::string name;
-  std::unique_ptr<GraphFilter> filter;
-  std::vector<Index> sources, states;
-  Index result = none, result_state = none;
-};
-
-}  // namespace
-
-struct NNGraph::Impl {
-  std::vector<ImageEntry> images;
-  std::vector<StateEntry> states;
-  std::vector<FilterEntry> filters;
-  std::vector<Index> image_inputs, state_inputs, exported_images, exported_states, results;
-  std::vector<bool> needed;
-  std::vector<std::shared_ptr<const void>> nodes;  // keeps the node objects' identities valid
-
-  bool states_are_temporary = false;
-  ImageFeatureChannelFormat format = ImageFeatureChannelFormat::Float16;
-  std::shared_ptr<ImageAllocator> allocator = Image::defaultAllocator();
-
-  std::map<const NNImageNode*, Index> image_index;
-  std::map<const NNStateNode*, Index> state_index;
-  std::map<const NNFilterNode*, Index> filter_index;
-  std::vector<const NNFilterNode*> schedule;  // every filter reachable, in order
-
-  // ---- compiling: spec graph 5.3 and 5.4 in one walk ----
-
-  Index image_of(const NNImageNode& node) {
-    const auto [at, fresh] = image_index.try_emplace(&node, images.size());
-    if (fresh) {
-      images.push_back({&node, node.handle(), node.format(), node.imageAllocator(),
-                        node.exportFromGraph(), node.synchronizeResource(),
-                        node.producer() == nullptr, 0});
-      if (node.exportFromGraph()) exported_images.push_back(at->second);
-    }
-    return at->second;
+Index NNGraph::Impl::image_of(const NNImageNode& node) {
+  const auto [at, fresh] = image_index.try_emplace(&node, images.size());
+  if (fresh) {
+    images.push_back({&node, node.handle(), node.format(), node.imageAllocator(),
+                      node.exportFromGraph(), node.synchronizeResource(),
+                      node.producer() == nullptr, 0});
+    if (node.exportFromGraph()) exported_images.push_back(at->second);
   }
-  Index state_of(const NNStateNode& node) {
-    const auto [at, fresh] = state_index.try_emplace(&node, states.size());
-    if (fresh) {
-      states.push_back({&node, node.handle(), node.exportFromGraph(), node.synchronizeResource(),
-                        node.producer() == nullptr, 0});
-      if (node.exportFromGraph()) exported_states.push_back(at->second);
-    }
-    return at->second;
+  return at->second;
+}
+Index NNGraph::Impl::state_of(const NNStateNode& node) {
+  const auto [at, fresh] = state_index.try_emplace(&node, states.size());
+  if (fresh) {
+    states.push_back({&node, node.handle(), node.exportFromGraph(), node.synchronizeResource(),
+                      node.producer() == nullptr, 0});
+    if (node.exportFromGraph()) exported_states.push_back(at->second);
   }
+  return at->second;
+}
 
-  void visit_image(const NNImageNode& node) {
-    const bool known = image_index.contains(&node);
-    const Index index = image_of(node);
-    if (node.producer() != nullptr) {
-      visit_filter(*node.producer());
+void NNGraph::Impl::visit_image(const NNImageNode& node) {
+  const bool known = image_index.contains(&node);
+  const Index index = image_of(node);
+  if (node.producer() != nullptr) {
+    visit_filter(*node.producer());
+  } else if (!known) {
+    image_inputs.push_back(index);
+  }
+}
+void NNGraph::Impl::visit_filter(const NNFilterNode& filter) {
+  if (filter_index.contains(&filter)) return;
+  filter_index[&filter] = none;
+  image_of(filter.result_image());
+  for (const auto& source : filter.sources()) visit_image(*source);
+  for (const auto& state : filter.source_states()) {
+    const bool known = state_index.contains(state.get());
+    const Index index = state_of(*state);
+    if (state->producer() != nullptr) {
+      visit_filter(*state->producer());
     } else if (!known) {
-      image_inputs.push_back(index);
+      state_inputs.push_back(index);
     }
   }
-  void visit_filter(const NNFilterNode& filter) {
-    if (filter_index.contains(&filter)) return;
-    filter_index[&filter] = none;
-    image_of(filter.result_image());
-    for (const auto& source : filter.sources()) visit_image(*source);
-    for (const auto& state : filter.source_states()) {
-      const bool known = state_index.contains(state.get());
-      const Index index = state_of(*state);
-      if (state->producer() != nullptr) {
-        visit_filter(*state->producer());
-      } else if (!known) {
-        state_inputs.push_back(index);
-      }
-    }
-    for (const auto& state : filter.result_state_nodes()) state_of(*state);
-    schedule.push_back(&filter);
+  for (const auto& state : filter.result_state_nodes()) state_of(*state);
+  schedule.push_back(&filter);
+}
+
+/// Filters that must run: those behind a needed or exported image or state, and trainable ones.
+std::set<const NNFilterNode*> NNGraph::Impl::required() const {
+  std::set<const NNFilterNode*> kept;
+  std::set<const void*> wanted;  // image and state nodes
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (needed[i]) wanted.insert(images[results[i]].node);
   }
-
-  /// Filters that must run: those behind a needed or exported image or state, and trainable ones.
-  [[nodiscard]] std::set<const NNFilterNode*> required() const {
-    std::set<const NNFilterNode*> kept;
-    std::set<const void*> wanted;  // image and state nodes
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      if (needed[i]) wanted.insert(images[results[i]].node);
-    }
-    for (const Index i : exported_images) wanted.insert(images[i].node);
-    for (const Index i : exported_states) wanted.insert(states[i].node);
-    for (auto it = schedule.rbegin(); it != schedule.rend(); ++it) {
-      const NNFilterNode& filter = **it;
-      const auto* trainable = dynamic_cast<const NNTrainableNode*>(&filter);
-      const bool learns = trainable != nullptr &&
-                          dynamic_cast<const NNGradientFilterNode*>(&filter) != nullptr &&
-                          trainable->trainingStyle() != NNTrainingStyle::UpdateDeviceNone;
-      bool keep = learns || wanted.contains(&filter.result_image());
-      for (const auto& state : filter.result_state_nodes())
-        keep = keep || wanted.contains(state.get());
-      if (!keep) continue;
-      kept.insert(&filter);
-      for (const auto& source : filter.sources()) wanted.insert(source.get());
-      for (const auto& state : filter.source_states()) wanted.insert(state.get());
-    }
-    return kept;
+  for (const Index i : exported_images) wanted.insert(images[i].node);
+  for (const Index i : exported_states) wanted.insert(states[i].node);
+  for (auto it = schedule.rbegin(); it != schedule.rend(); ++it) {
+    const NNFilterNode& filter = **it;
+    const auto* trainable = dynamic_cast<const NNTrainableNode*>(&filter);
+    const bool learns = trainable != nullptr &&
+                        dynamic_cast<const NNGradientFilterNode*>(&filter) != nullptr &&
+                        trainable->trainingStyle() != NNTrainingStyle::UpdateDeviceNone;
+    bool keep = learns || wanted.contains(&filter.result_image());
+    for (const auto& state : filter.result_state_nodes())
+      keep = keep || wanted.contains(state.get());
+    if (!keep) continue;
+    kept.insert(&filter);
+    for (const auto& source : filter.sources()) wanted.insert(source.get());
+    for (const auto& state : filter.source_states()) wanted.insert(state.get());
   }
+  return kept;
+}
 
-  void compile(const Device& device) {
-    const auto kept = required();
-    std::set<const NNStateNode*> consumed;
-    std::set<const NNImageNode*> read;
-    for (const NNFilterNode* filter : schedule) {
-      if (!kept.contains(filter)) continue;
-      for (const auto& state : filter->source_states()) consumed.insert(state.get());
-      for (const auto& source : filter->sources()) read.insert(source.get());
-    }
-    for (const Index i : exported_states) consumed.insert(states[i].node);
-    std::set<const NNFilterNode*> unused;
-    for (const NNFilterNode* filter : schedule) {
-      const NNImageNode* image = &filter->result_image();
-      bool used = read.contains(image) || images[image_index.at(image)].exported;
-      for (std::size_t i = 0; i < results.size(); ++i)
-        used = used || (needed[i] && images[results[i]].node == image);
-      if (!used) unused.insert(filter);
-    }
-    std::map<const NNFilterNode*, GraphFilter*> built;
-    for (const NNFilterNode* node : schedule) {
-      if (!kept.contains(node)) continue;
-      FilterEntry entry;
-      entry.node = node;
-      entry.name = std::string(node->class_name()) +
-                   (node->label().empty() ? "" : " \"" + node->label() + "\"");
-      entry.filter = node->instantiate({device, consumed, built, unused});
-      for (const auto& source : node->sources())
-        entry.sources.push_back(image_index.at(source.get()));
-      for (const auto& state : node->source_states())
-        entry.states.push_back(state_index.at(state.get()));
-      if (!unused.contains(node)) entry.result = image_index.at(&node->result_image());
-      for (const auto& state : node->result_state_nodes()) {
-        if (consumed.contains(state.get())) entry.result_state = state_index.at(state.get());
-      }
-      for (std::size_t i = 0; i < entry.sources.size(); ++i) {
-        images[entry.sources[i]].reads += entry.filter->reads_of_source(i);
-      }
-      for (const Index state : entry.states) ++states[state].consumers;
-      built[node] = entry.filter.get();
-      filters.push_back(std::move(entry));
-    }
+void NNGraph::Impl::compile(const Device& device) {
+  const auto kept = required();
+  std::set<const NNStateNode*> consumed;
+  std::set<const NNImageNode*> read;
+  for (const NNFilterNode* filter : schedule) {
+    if (!kept.contains(filter)) continue;
+    for (const auto& state : filter->source_states()) consumed.insert(state.get());
+    for (const auto& source : filter->sources()) read.insert(source.get());
   }
-
-  // ---- encoding ----
-
-  /// Reads that a temporary image needs: the filters', and one each for being exported or a result.
-  [[nodiscard]] std::ptrdiff_t reads_of(Index index) const {
-    std::ptrdiff_t reads =
-        static_cast<std::ptrdiff_t>(images[index].reads) + (images[index].exported ? 1 : 0);
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      const bool listed_already = i > 0 && images[index].exported;
-      if (results[i] == index && needed[i] && !listed_already) ++reads;
-    }
-    return reads;
+  for (const Index i : exported_states) consumed.insert(states[i].node);
+  std::set<const NNFilterNode*> unused;
+  for (const NNFilterNode* filter : schedule) {
+    const NNImageNode* image = &filter->result_image();
+    bool used = read.contains(image) || images[image_index.at(image)].exported;
+    for (std::size_t i = 0; i < results.size(); ++i)
+      used = used || (needed[i] && images[results[i]].node == image);
+    if (!used) unused.insert(filter);
   }
-
-  [[nodiscard]] ImageAllocator* allocator_of(Index index) const {
-    if (index == results[0] && needed[0]) return allocator.get();
-    return images[index].allocator.get();
+  std::map<const NNFilterNode*, GraphFilter*> built;
+  for (const NNFilterNode* node : schedule) {
+    if (!kept.contains(node)) continue;
+    FilterEntry entry;
+    entry.node = node;
+    entry.name = std::string(node->class_name()) +
+                 (node->label().empty() ? "" : " \"" + node->label() + "\"");
+    entry.filter = node->instantiate({device, consumed, built, unused});
+    for (const auto& source : node->sources())
+      entry.sources.push_back(image_index.at(source.get()));
+    for (const auto& state : node->source_states())
+      entry.states.push_back(state_index.at(state.get()));
+    if (!unused.contains(node)) entry.result = image_index.at(&node->result_image());
+    for (const auto& state : node->result_state_nodes()) {
+      if (consumed.contains(state.get())) entry.result_state = state_index.at(state.get());
+    }
+    for (std::size_t i = 0; i < entry.sources.size(); ++i) {
+      images[entry.sources[i]].reads += entry.filter->reads_of_source(i);
+    }
+    for (const Index state : entry.states) ++states[state].consumers;
+    built[node] = entry.filter.get();
+    filters.push_back(std::move(entry));
   }
+}
 
-  ImageBatch encode(const CommandBuffer& commands, std::span<const ImageBatch> source_images,
-                    std::span<const StateBatch> source_states,
-                    std::vector<ImageBatch>* intermediates,
-                    std::vector<StateBatch>* destination_states) {
-    std::vector<ImageBatch> image(images.size());
-    std::vector<StateBatch> state(states.size());
-    for (std::size_t i = 0; i < image_inputs.size(); ++i) {
-      image[image_inputs[i]] = source_images[i];
-      // The graph holds a source to its end, however often it reads it, and lowers its count by
-      // one.
-      ImageBatchIncrementReadCount(source_images[i],
-                                   static_cast<std::ptrdiff_t>(images[image_inputs[i]].reads));
-    }
-    for (std::size_t i = 0; i < state_inputs.size(); ++i) state[state_inputs[i]] = source_states[i];
-
-    std::vector<ImageBatch> sources;
-    std::vector<StateBatch> states_in;
-    for (FilterEntry& entry : filters) {
-      sources.clear();
-      states_in.clear();
-      for (const Index i : entry.sources) sources.push_back(image[i]);
-      for (const Index i : entry.states) states_in.push_back(state[i]);
-      GraphFilter::Run run{commands, sources, states_in, entry.result_state != none,
-                           false,    format,  nullptr,   entry.result != none};
-      if (entry.result != none) {
-        const ImageEntry& result = images[entry.result];
-        if (result.format != ImageFeatureChannelFormat::None) run.format = result.format;
-        run.allocator = allocator_of(entry.result);
-      }
-      if (entry.result_state != none)
-        run.state_is_temporary = states[entry.result_state].exported && states_are_temporary;
-      GraphFilter::Result made = entry.filter->encode(run);
-      if (entry.result != none) {
-        ImageBatchIncrementReadCount(made.images, reads_of(entry.result) - 1);
-        image[entry.result] = std::move(made.images);
-        if (images[entry.result].synchronized) ImageBatchSynchronize(image[entry.result], commands);
-      }
-      if (entry.result_state != none) {
-        state[entry.result_state] = std::move(made.states);
-        if (states[entry.result_state].synchronized)
-          StateBatchSynchronize(state[entry.result_state], commands);
-      }
-      if (auto work = entry.filter->on_completion()) {
-        CommandBuffer(commands).addCompletedHandler(
-            [work = std::move(work)](const CommandBuffer&) { work(); });
-      }
-    }
-    for (const Index i : image_inputs) ImageBatchIncrementReadCount(image[i], -1);
-    if (intermediates != nullptr) {
-      for (const Index i : exported_images) intermediates->push_back(image[i]);
-      for (std::size_t i = 1; i < results.size(); ++i) {
-        if (!images[results[i]].exported) intermediates->push_back(image[results[i]]);
-      }
-    }
-    if (destination_states != nullptr) {
-      for (const Index i : exported_states) destination_states->push_back(state[i]);
-    }
-    return needed[0] ? image[results[0]] : ImageBatch();
-  }
-};
+// ---- interface
+// -----------------------------------------------------------------------------------
 
 NNGraph::NNGraph(const Device& device, const NNImageNodePtr& resultImage, bool resultImageIsNeeded)
     : NNGraph(device, std::span(&resultImage, 1), {resultImageIsNeeded}) {}
@@ -303,9 +183,15 @@ const std::shared_ptr<ImageAllocator>& NNGraph::destinationImageAllocator() cons
 }
 void NNGraph::setDestinationImageAllocator(std::shared_ptr<ImageAllocator> allocator) {
   impl_->allocator = allocator ? std::move(allocator) : Image::defaultAllocator();
+  impl_->replays.reset();
 }
 ImageFeatureChannelFormat NNGraph::format() const { return impl_->format; }
 void NNGraph::setFormat(ImageFeatureChannelFormat format) { impl_->format = format; }
+bool NNGraph::rewrites() const { return impl_->rewrites; }
+void NNGraph::set_rewrites(bool rewrites) {
+  impl_->rewrites = rewrites;
+  impl_->compiled.clear();
+}
 
 ImageBatch NNGraph::encodeBatch(const CommandBuffer& commandBuffer,
                                 std::span<const ImageBatch> sourceImages,
@@ -345,8 +231,8 @@ ImageBatch NNGraph::encodeBatch(const CommandBuffer& commandBuffer,
       complain("sourceStates", "a batch of another size",
                std::to_string(count) + " states in each");
   }
-  return impl_->encode(commandBuffer, sourceImages, sourceStates, intermediateImages,
-                       destinationStates);
+  return impl_->encode({*this, commandBuffer, sourceImages, sourceStates, intermediateImages,
+                        destinationStates});
 }
 
 Image NNGraph::encode(const CommandBuffer& commandBuffer, std::span<const Image> sourceImages) {
@@ -384,6 +270,7 @@ Image NNGraph::executeAsync(
 }
 
 void NNGraph::reloadFromDataSources() {
+  impl_->compiled.clear();
   for (FilterEntry& entry : impl_->filters) entry.filter->reload_from_data_source();
 }
 
@@ -404,6 +291,11 @@ std::string NNGraph::debugDescription() const {
     text += entry.name;
     if (entry.result == none) text += " (parameters only)";
     text += "\n";
+  }
+  if (const std::string why = impl_->why_direct(); !why.empty())
+    return text + "encoded kernel by kernel: " + why + "\n";
+  for (const auto& compiled : impl_->compiled) {
+    if (compiled->program) text += "\nprogram\n" + compiled->program->description();
   }
   return text;
 }

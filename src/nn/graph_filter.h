@@ -43,6 +43,11 @@ class GraphFilter {
   /// Encodes that read source image `index`.
   [[nodiscard]] virtual std::size_t reads_of_source(std::size_t) const { return 1; }
   virtual void reload_from_data_source() {}
+  /// The update that user code makes right behind `encode`, given the states of that encode.
+  [[nodiscard]] virtual bool updates() const { return false; }
+  virtual void update(const CommandBuffer&, std::span<const StateBatch>) {}
+  /// Whether what an encode records depends on nothing but the sizes and formats of its sources.
+  [[nodiscard]] virtual bool can_replay() const { return true; }
   /// Work for the completed handler of the encode just made; empty: none.
   [[nodiscard]] virtual std::function<void()> on_completion() { return {}; }
 

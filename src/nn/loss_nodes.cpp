@@ -56,6 +56,7 @@ class ForwardLossFilter final : public GraphFilter {
     detail::set_up(kernel_, node);
   }
   [[nodiscard]] NNForwardLoss& kernel() override { return kernel_; }
+  [[nodiscard]] bool can_replay() const override { return callback_ == nullptr; }
   [[nodiscard]] Result encode(const Run& run) override {
     const Image first = run.sources[0].front();
     Result result;
@@ -85,6 +86,7 @@ class LossGradientFilter final : public GraphFilter {
     detail::set_up(kernel_, node);
   }
   [[nodiscard]] NNLossGradient& kernel() override { return kernel_; }
+  [[nodiscard]] bool can_replay() const override { return callback_ == nullptr; }
   [[nodiscard]] Result encode(const Run& run) override {
     const ImageBatch& like = kernel_.computeLabelGradients() ? run.sources[2] : run.sources[1];
     const Image sources[] = {run.sources[0].front(), like.front()};

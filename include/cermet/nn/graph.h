@@ -46,6 +46,11 @@ class NNGraph final : public Kernel {
   /// Storage of every image whose node has format None. Default Float16. Read at each encode.
   [[nodiscard]] ImageFeatureChannelFormat format() const;
   void setFormat(ImageFeatureChannelFormat format);
+  /// Whether groups of steps are replaced by cheaper ones with the same results up to rounding
+  /// (ours). Default true; without, an encode computes what its kernels by hand compute, bit for
+  /// bit.
+  [[nodiscard]] bool rewrites() const;
+  void set_rewrites(bool rewrites);
 
   /// Encodes the graph for one image per input; nil where the result is not needed.
   [[nodiscard]] Image encode(const CommandBuffer& commandBuffer,
@@ -80,7 +85,8 @@ class NNGraph final : public Kernel {
   [[nodiscard]] std::size_t readCountForSourceImage(std::size_t index) const;
   [[nodiscard]] std::size_t readCountForSourceState(std::size_t index) const;
 
-  /// The filters in the order they run, one a line (ours, for people).
+  /// The filters in the order they run, one a line, then the steps of every program made so far,
+  /// or why there is none (ours, for people).
   [[nodiscard]] std::string debugDescription() const;
 
  private:

@@ -7,6 +7,7 @@
 #include "cermet/ops/convolution.h"
 #include "cermet/ops/copy.h"
 #include "cermet/ops/dropout.h"
+#include "cermet/ops/fusion.h"
 #include "cermet/ops/loss.h"
 #include "cermet/ops/neuron.h"
 #include "cermet/ops/normalization.h"
@@ -23,5 +24,9 @@ using Catalog =
              SpatialNormalization, SpatialNormalizationGradient, BatchNormalizationStatistics,
              BatchNormalization, BatchNormalizationStatisticsGradient, BatchNormalizationGradient,
              Loss, LossGradient, StochasticGradientDescent, RMSProp, Adam, Copy, Shift, Fill>;
+
+/// Operators that a backend may decline.
+using Fusions = TypeList<NeuronPoolingMax, PooledConvolutionGradientData,
+                         PooledConvolutionGradientWeights>;
 
 }  // namespace cermet

@@ -1,0 +1,290 @@
+// Programs: what graphs lower to. Replaying equals encoding kernel by kernel, rewrites change
+// nothing but rounding, and states, results and inputs of different encodes stay apart.
+
+#include <gtest/gtest.h>
+
+#include "cermet/nn/dropout_nodes.h"
+#include "graph/network.h"
+
+namespace cermet::test {
+namespace {
+
+/// Two blocks of convolution, ReLU and max pooling, two fully connected layers with dropout.
+struct DeepGraph {
+  std::vector<std::shared_ptr<ConvolutionParameters>> parameters;
+  NNImageNodePtr x = NNImageNode::node(named_handle("picture"));
+  NNImageNodePtr labels = NNImageNode::node(named_handle("label"));
+  std::optional<NNGraph> graph;
+  std::size_t width, height;
+
+  DeepGraph(std::size_t w, std::size_t h, bool rewrites, OptimizerSettings optimizer,
+            std::size_t batch)
+      : width(w), height(h) {
+    RandomNumbers random(3);
+    const auto layer = [&](std::size_t kw, std::size_t kh, std::size_t in, std::size_t out) {
+      auto made = std::make_shared<ConvolutionParameters>(
+          device(), "layer" + std::to_string(parameters.size()),
+          CNNConvolutionDescriptor::cnnConvolutionDescriptor(kw, kh, in, out), optimizer);
+      made->initialise(random);
+      parameters.push_back(made);
+      return made;
+    };
+    const auto block = [&](const NNImageNodePtr& from, std::size_t k, std::size_t in,
+                           std::size_t out) {
+      const auto convolution = CNNConvolutionNode::node(from, layer(k, k, in, out));
+      const auto relu = std::make_shared<CNNNeuronReLUNode>(convolution->resultImage());
+      return CNNPoolingMaxNode::node(relu->resultImage(), std::size_t{2})->resultImage();
+    };
+    auto at = block(x, 5, 1, 12);
+    at = block(at, 3, 12, 20);
+    at = CNNFullyConnectedNode::node(at, layer((w + 3) / 4, (h + 3) / 4, 20, 16))->resultImage();
+    at = std::make_shared<CNNNeuronReLUNode>(at)->resultImage();
+    at = CNNDropoutNode::node(at, 0.5F, std::size_t{1}, Size{1, 1, 1})->resultImage();
+    at = CNNFullyConnectedNode::node(at, layer(1, 1, 16, classes))->resultImage();
+    const auto loss = NNForwardLossNode::node(at, labels, loss_descriptor(batch));
+    loss->resultImage()->setExportFromGraph(true);
+    loss->resultImage()->setImageAllocator(Image::defaultAllocator());
+    const auto ends = NNInitialGradientNode::node(loss->resultImage())->trainingGraph(nullptr);
+    graph.emplace(device(), ends.at(0)->resultImage(), false);
+    graph->setFormat(ImageFeatureChannelFormat::Float32);
+    graph->set_rewrites(rewrites);
+  }
+
+  std::vector<ImageBatch> data(std::size_t count, std::uint64_t seed) const {
+    const auto format = ImageFeatureChannelFormat::Float32;
+    ImageBatch pictures(device(), ImageDescriptor::imageDescriptor(format, width, height, 1),
+                        count);
+    ImageBatch truth(device(), label_descriptor(), count);
+    RandomNumbers random(seed);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t label = random.below(classes);
+      std::vector<float> pixels(width * height), one_hot(classes, 0.0F);
+      for (std::size_t p = 0; p < pixels.size(); ++p) {
+        // Exact zeros, as in pictures of digits: ReLU of 0 and ties between taps are common there.
+        const float noise = random.uniform() - 0.5F;
+        pixels[p] = noise < 0 ? 0.0F : noise + (p % classes == label ? 0.5F : 0.0F);
+      }
+      one_hot[label] = 1;
+      pictures[i].write_floats(pixels);
+      truth[i].write_floats(one_hot);
+    }
+    if (graph->sourceImageHandles().at(0) == x->handle()) return {pictures, truth};
+    return {truth, pictures};
+  }
+
+  std::vector<float> step(const CommandQueue& queue, std::size_t batch, std::uint64_t seed) {
+    CommandBuffer commands = queue.makeCommandBuffer();
+    std::vector<ImageBatch> losses;
+    graph->encodeBatch(commands, data(batch, seed), {}, &losses, nullptr);
+    commands.commit();
+    commands.waitUntilCompleted();
+    EXPECT_EQ(commands.status(), CommandBufferStatus::Completed);
+    std::vector<float> values;
+    for (const Image image : losses.at(0)) values.push_back(image.read_floats()[0]);
+    return values;
+  }
+};
+
+double sum(const std::vector<float>& values) {
+  double total = 0;
+  for (const float value : values) total += static_cast<double>(value);
+  return total;
+}
+
+struct Extent {
+  std::size_t width, height;
+};
+class Rewrites : public testing::TestWithParam<Extent> {};
+
+TEST_P(Rewrites, ChangeNothingButRoundingOver20Steps) {
+  const OptimizerSettings sgd{OptimizerKind::sgd, 0.05F};
+  constexpr std::size_t batch = 7;
+  DeepGraph with(GetParam().width, GetParam().height, true, sgd, batch);
+  DeepGraph without(GetParam().width, GetParam().height, false, sgd, batch);
+  const CommandQueue queue = device().makeCommandQueue();
+  for (std::uint64_t step = 0; step < 20; ++step) {
+    const double a = sum(with.step(queue, batch, step % 3));
+    const double b = sum(without.step(queue, batch, step % 3));
+    ASSERT_NEAR(a, b, 1e-5 * std::abs(b)) << "step " << step;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Programs, Rewrites,
+                         testing::Values(Extent{12, 8}, Extent{16, 16}, Extent{8, 12},
+                                         Extent{13, 9}, Extent{10, 11}));
+
+TEST(Programs, PoolingIsFusedWhereWindowsDoNotOverlapTheEdge) {
+  const OptimizerSettings sgd{OptimizerKind::sgd, 0.05F};
+  const CommandQueue queue = device().makeCommandQueue();
+  const auto description = [&](std::size_t width, bool rewrites) {
+    DeepGraph graph(width, 8, rewrites, sgd, 2);
+    static_cast<void>(graph.step(queue, 2, 1));
+    return graph.graph->debugDescription();
+  };
+  EXPECT_NE(description(8, true).find("CNNPoolingMax+CNNNeuron+CNNConvolutionGradient.weights"),
+            std::string::npos);
+  EXPECT_EQ(description(8, false).find("CNNPoolingMax+"), std::string::npos);
+  EXPECT_NE(description(8, false).find("CNNPoolingMaxGradient"), std::string::npos);
+}
+
+TEST(Programs, RewritesKeepTheBitsForAnyThreadCount) {
+  // Own kernels divide their work so that no sum depends on it.
+  std::vector<float> losses[2];
+  for (const int threads : {1, 2}) {
+    const Device own = Device::cpu(threads);
+    RandomNumbers random(5);
+    auto parameters = std::make_shared<ConvolutionParameters>(
+        own, "convolution", CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 4, 16),
+        OptimizerSettings{OptimizerKind::sgd, 0.1F});
+    parameters->initialise(random);
+    const auto x = NNImageNode::node();
+    const auto convolution = CNNConvolutionNode::node(x, parameters);
+    const auto relu = std::make_shared<CNNNeuronReLUNode>(convolution->resultImage());
+    const auto pool = CNNPoolingMaxNode::node(relu->resultImage(), std::size_t{2});
+    const auto seed = NNInitialGradientNode::node(pool->resultImage());
+    const auto ends = seed->trainingGraph(nullptr);
+    NNGraph graph(own, ends.at(0)->resultImage(), true);
+    graph.setFormat(ImageFeatureChannelFormat::Float32);
+    const auto format = ImageFeatureChannelFormat::Float32;
+    ImageBatch pictures(own, ImageDescriptor::imageDescriptor(format, 24, 24, 4), 9);
+    for (const Image image : pictures) {
+      std::vector<float> values(24 * 24 * 4);
+      for (float& value : values) value = random.uniform() - 0.5F;
+      image.write_floats(values);
+    }
+    const CommandQueue queue = own.makeCommandQueue();
+    CommandBuffer commands = queue.makeCommandBuffer();
+    const ImageBatch inputs[] = {pictures};
+    const ImageBatch gradient = graph.encodeBatch(commands, inputs);
+    commands.commit();
+    commands.waitUntilCompleted();
+    auto& kept = losses[threads - 1];
+    for (const Image image : gradient) {
+      const auto values = image.read_floats();
+      kept.insert(kept.end(), values.begin(), values.end());
+    }
+    const auto* weights = static_cast<const float*>(parameters->weights());
+    kept.insert(kept.end(), weights, weights + 3 * 3 * 4 * 16);
+  }
+  EXPECT_EQ(losses[0], losses[1]);
+}
+
+TEST(Programs, BatchSizesOfOneGraphKeepTheirOwnPrograms) {
+  const OptimizerSettings none{OptimizerKind::sgd, 0.0F};
+  DeepGraph graph(8, 8, true, none, 4);
+  const CommandQueue queue = device().makeCommandQueue();
+  for (const std::size_t batch : {4U, 1U, 4U, 3U, 1U})
+    EXPECT_EQ(graph.step(queue, batch, 2).size(), batch);
+  std::size_t programs = 0;
+  const std::string text = graph.graph->debugDescription();
+  for (auto at = text.find("\nprogram\n"); at != std::string::npos;
+       at = text.find("\nprogram\n", at + 1)) {
+    ++programs;
+  }
+  EXPECT_EQ(programs, 3U);
+}
+
+TEST(Programs, ResultsOfEncodesInFlightStayApart) {
+  const OptimizerSettings sgd{OptimizerKind::sgd, 0.1F};
+  DeepGraph graph(8, 8, true, sgd, 4), one_by_one(8, 8, true, sgd, 4);
+  const CommandQueue queue = device().makeCommandQueue();
+  std::vector<CommandBuffer> buffers;
+  std::vector<ImageBatch> losses;
+  for (std::uint64_t step = 0; step < 6; ++step) {
+    buffers.push_back(queue.makeCommandBuffer());
+    graph.graph->encodeBatch(buffers.back(), graph.data(4, step), {}, &losses, nullptr);
+    buffers.back().commit();
+  }
+  for (CommandBuffer& buffer : buffers) buffer.waitUntilCompleted();
+  for (std::uint64_t step = 0; step < 6; ++step) {
+    const auto expected = one_by_one.step(queue, 4, step);
+    for (std::size_t i = 0; i < 4; ++i)
+      EXPECT_EQ(losses[step][i].read_floats()[0], expected[i]) << "step " << step;
+  }
+}
+
+/// Keeps the gradient states that it is shown and updates nothing.
+class Keeper final : public CNNConvolutionDataSource {
+ public:
+  explicit Keeper(std::shared_ptr<ConvolutionParameters> from) : from_(std::move(from)) {}
+  [[nodiscard]] DataType dataType() const override { return from_->dataType(); }
+  [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override {
+    return from_->descriptor();
+  }
+  [[nodiscard]] const void* weights() override { return from_->weights(); }
+  [[nodiscard]] const float* biasTerms() override { return from_->biasTerms(); }
+  [[nodiscard]] bool load() override { return true; }
+  void purge() override {}
+  [[nodiscard]] std::string label() const override { return "keeper"; }
+  std::shared_ptr<CNNConvolutionWeightsAndBiasesState> update(
+      const CommandBuffer&, const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
+      const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>&) override {
+    kept.push_back(gradientState);
+    return nullptr;
+  }
+  using CNNConvolutionDataSource::update;
+  std::vector<std::shared_ptr<CNNConvolutionGradientState>> kept;
+
+ private:
+  std::shared_ptr<ConvolutionParameters> from_;
+};
+
+TEST(Programs, GradientStatesThatTheUserKeepsAreNotWrittenAgain) {
+  RandomNumbers random(5);
+  const auto values = std::make_shared<ConvolutionParameters>(
+      device(), "layer", CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 2, 4),
+      OptimizerSettings{});
+  values->initialise(random);
+  const auto parameters = std::make_shared<Keeper>(values);
+  const auto x = NNImageNode::node();
+  const auto convolution = CNNConvolutionNode::node(x, parameters);
+  const auto ends = NNInitialGradientNode::node(convolution->resultImage())->trainingGraph(nullptr);
+  NNGraph graph(device(), ends.at(0)->resultImage(), false);
+  graph.setFormat(ImageFeatureChannelFormat::Float32);
+  const CommandQueue queue = device().makeCommandQueue();
+  const Data first(2, 1), second(2, 2);
+  std::vector<float> seen[3];
+  for (std::size_t step = 0; step < 3; ++step) {
+    CommandBuffer commands = queue.makeCommandBuffer();
+    const ImageBatch inputs[] = {step == 1 ? second.pictures : first.pictures};
+    graph.encodeBatch(commands, inputs);
+    commands.commit();
+    commands.waitUntilCompleted();
+    const auto gradient = parameters->kept.back()->gradientForWeights().as<float>();
+    seen[step].assign(gradient.begin(), gradient.end());
+  }
+  for (std::size_t step = 0; step < 3; ++step) {
+    const auto gradient = parameters->kept[step]->gradientForWeights().as<float>();
+    EXPECT_TRUE(std::equal(gradient.begin(), gradient.end(), seen[step].begin())) << step;
+  }
+  EXPECT_EQ(seen[0], seen[2]);
+  EXPECT_NE(seen[0], seen[1]);
+}
+
+TEST(Programs, TemporarySourcesLoseOneReadAndKeepThemWhenAnEncodeFails) {
+  const OptimizerSettings sgd{OptimizerKind::sgd, 0.1F};
+  DeepGraph graph(8, 8, true, sgd, 2);
+  const CommandQueue queue = device().makeCommandQueue();
+  CommandBuffer commands = queue.makeCommandBuffer();
+  const auto format = ImageFeatureChannelFormat::Float32;
+  const ImageBatch pictures(commands, ImageDescriptor::imageDescriptor(format, 8, 8, 1), 2);
+  ImageBatchIncrementReadCount(pictures, 1);
+  const bool pictures_first = graph.graph->sourceImageHandles().at(0) == graph.x->handle();
+  const auto encode = [&](std::size_t channels) {
+    const ImageBatch truth(device(), ImageDescriptor::imageDescriptor(format, 1, 1, channels), 2);
+    std::vector<ImageBatch> inputs{truth, pictures};
+    if (pictures_first) std::swap(inputs[0], inputs[1]);
+    graph.graph->encodeBatch(commands, inputs);
+  };
+  EXPECT_THROW(encode(classes - 1), InvalidArgument);
+  EXPECT_EQ(pictures.front().readCount(), 2U);
+  encode(classes);
+  EXPECT_EQ(pictures.front().readCount(), 1U);
+  encode(classes);
+  EXPECT_EQ(pictures.front().readCount(), 0U);
+  EXPECT_THROW(encode(classes), InvalidArgument);
+  commands.commit();
+  commands.waitUntilCompleted();
+}
+
+}  // namespace
+}  // namespace cermet::test
