@@ -51,9 +51,8 @@ class ConvolutionGradientFilter final : public GraphFilter {
 
   [[nodiscard]] bool updates() const override { return has(NNTrainingStyle::UpdateDeviceGPU); }
   void update(const CommandBuffer& commands, std::span<const StateBatch> states) override {
-    const auto fresh =
-        source_->update(commands, states[0].template at<CNNConvolutionGradientState>(0),
-                        parameters_state());
+    const auto fresh = source_->update(
+        commands, states[0].template at<CNNConvolutionGradientState>(0), parameters_state());
     if (!fresh) return;
     if (!shares_ && forward_ != nullptr) {
       if (fresh->isTemporary()) fresh->setReadCount(fresh->readCount() + 1);
@@ -65,9 +64,7 @@ class ConvolutionGradientFilter final : public GraphFilter {
       kernel_.reloadWeightsAndBiases(commands, fresh);
     }
   }
-  [[nodiscard]] bool can_replay() const override {
-    return !has(NNTrainingStyle::UpdateDeviceCPU);
-  }
+  [[nodiscard]] bool can_replay() const override { return !has(NNTrainingStyle::UpdateDeviceCPU); }
 
   void reload_from_data_source() override {
     if (shares_) {
