@@ -19,7 +19,9 @@ struct GraphBuild {
   const std::set<const NNFilterNode*>& result_unused;        // filters whose image nobody needs
 };
 
-class GraphFilter {
+/// A graph owns its filters, and so does work that outlives the encode: a completed handler keeps
+/// its filter, and a gradient filter the forward filter that it updates.
+class GraphFilter : public std::enable_shared_from_this<GraphFilter> {
  public:
   struct Run {
     CommandBuffer commands;
@@ -43,12 +45,24 @@ class GraphFilter {
   /// Encodes that read source image `index`.
   [[nodiscard]] virtual std::size_t reads_of_source(std::size_t) const { return 1; }
   virtual void reload_from_data_source() {}
-  /// Work for the completed handler of the encode just made; empty: none.
+  /// Work for the completed handler of the encode just made; empty: none. It runs when the graph
+  /// may be gone: it owns what it needs.
   [[nodiscard]] virtual std::function<void()> on_completion() { return {}; }
 
  protected:
   GraphFilter() = default;
 };
+
+/// The kernel of the filter built earlier for a node, which lives as long as the pointer; null
+/// where there is none, or one of another class.
+template <class K>
+std::shared_ptr<K> built_kernel(const GraphBuild& build, const NNFilterNode* node) {
+  const auto found = build.built.find(node);
+  if (found == build.built.end()) return nullptr;
+  auto* kernel = dynamic_cast<K*>(&found->second->kernel());
+  return kernel == nullptr ? nullptr
+                           : std::shared_ptr<K>(found->second->shared_from_this(), kernel);
+}
 
 /// Sizes and makes the result of a kernel in a graph.
 template <class K>
