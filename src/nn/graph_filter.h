@@ -64,12 +64,14 @@ std::shared_ptr<K> built_kernel(const GraphBuild& build, const NNFilterNode* nod
                            : std::shared_ptr<K>(found->second->shared_from_this(), kernel);
 }
 
-/// Sizes and makes the result of a kernel in a graph.
+/// Sizes and makes the result of a kernel in a graph: temporary where only the state is wanted.
 template <class K>
 ImageBatch make_result(K& kernel, const GraphFilter::Run& run, std::span<const Image> sources,
                        std::span<const StatePtr> states) {
   ImageDescriptor descriptor = kernel.plan(sources, states, run.format);
-  return run.allocator->imageBatch(run.commands, descriptor, kernel, run.sources[0].size());
+  const auto unread = run.allocator != nullptr ? nullptr : TemporaryImage::defaultAllocator();
+  return (unread ? unread.get() : run.allocator)
+      ->imageBatch(run.commands, descriptor, kernel, run.sources[0].size());
 }
 
 template <class K>
