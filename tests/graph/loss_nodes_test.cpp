@@ -248,7 +248,7 @@ TEST(LossGradientNode, CallbackIsAskedOncePerEncodeAndObeyed) {
     tripled.setWeight(3);
     for (int encode = 1; encode <= 3; ++encode) {
       EXPECT_EQ(in.run(graph), in.kernel(tripled, by_labels, false));
-      EXPECT_EQ(callback->calls, encode);
+      ASSERT_EQ(callback->calls, encode);
       EXPECT_EQ(callback->sources.back(), in.y_images[0]);
       EXPECT_EQ(callback->destinations.back().width(), 2U);
     }
@@ -273,7 +273,7 @@ TEST(ForwardLossNode, CallbackIsAskedOncePerEncodeAndObeyed) {
   finish(commands);
   for (int encode = 1; encode <= 3; ++encode) {
     EXPECT_EQ(in.run(graph), read(wanted));
-    EXPECT_EQ(callback->calls, encode);
+    ASSERT_EQ(callback->calls, encode);
     EXPECT_EQ(callback->sources.back(), in.y_images[0]);
     EXPECT_EQ(callback->destinations.back().featureChannels(), 1U);
   }

@@ -362,8 +362,8 @@ TEST_P(Layer, GradientNodeWithWeightsOfItsOwn) {
     const Floats before = given ? own->weights_values : forward_source->weights_values;
     const int own_calls = own->host_calls, forward_calls = forward_source->host_calls;
     finish(commands);
-    EXPECT_EQ(own->host_calls - own_calls, given ? 1 : 0);
-    EXPECT_EQ(forward_source->host_calls - forward_calls, given ? 0 : 1);
+    ASSERT_EQ(own->host_calls - own_calls, given ? 1 : 0);
+    ASSERT_EQ(forward_source->host_calls - forward_calls, given ? 0 : 1);
     const auto& asked = given ? *own : *forward_source;
     EXPECT_EQ(asked.used.back(), before);
     // The same gradient by hand, with the weights that were in use.
