@@ -405,9 +405,8 @@ TEST_P(Witness, agrees) {
   FAIL() << "no kernel is called " << kernel;
 }
 
-INSTANTIATE_TEST_SUITE_P(Torch, Witness, testing::ValuesIn(cases()), [](const auto& one) {
-  return one.param.family + "_" + one.param.name();
-});
+INSTANTIATE_TEST_SUITE_P(Torch, Witness, testing::ValuesIn(cases()),
+                         [](const auto& one) { return one.param.family + "_" + one.param.name(); });
 
 }  // namespace
 }  // namespace cermet::test
