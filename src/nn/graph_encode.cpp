@@ -200,7 +200,9 @@ ImageBatch NNGraph::Impl::encode_directly(const Arguments& a) {
           StateBatchSynchronize(tensors.states[entry.result_state], a.commands);
         if (auto work = entry.filter->on_completion()) {
           CommandBuffer(a.commands)
-              .addCompletedHandler([work = std::move(work)](const CommandBuffer&) { work(); });
+              .addCompletedHandler([work = std::move(work)](const CommandBuffer& done) {
+                if (!done.error()) work();  // gradients of a failed buffer are no gradients
+              });
         }
       });
   counts.keep();

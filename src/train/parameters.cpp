@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace cermet {
 
@@ -214,13 +215,8 @@ void ConvolutionParameters::load_from(const SafeTensors& file, bool with_optimiz
   }
   std::size_t step = 0;
   if (with_optimizer && kind_ == OptimizerKind::adam) {
-    const auto entry = file.metadata.find(label_ + ".time_step");
-    if (entry == file.metadata.end()) {
-      throw FileError(describe({file.file, "", "\"" + label_ + ".time_step\"", "missing",
-                                "the optimiser's step count",
-                                "Resume from a checkpoint of the same optimiser."}));
-    }
-    step = std::stoull(entry->second);
+    step = metadata_count(file, label_ + ".time_step", std::numeric_limits<std::size_t>::max(),
+                          "Resume from a checkpoint of the same optimiser.");
   }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     std::memcpy(wanted[i].buffer.contents(), found[i]->data.data(), found[i]->data.size());
