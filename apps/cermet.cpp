@@ -32,6 +32,7 @@ void print_accuracy(double accuracy) { fmt::print("test accuracy: {:.2f} %\n", 1
 
 int train(const Common& common, cermet::TrainingOptions options, const std::string& optimizer) {
   options.optimizer = cermet::optimizer_kind(optimizer);
+  cermet::check_options(options);
   const auto folder = cermet::find_digit_data(common.data);
   const auto training_set = cermet::load_digits(folder, true),
              test_set = cermet::load_digits(folder, false);

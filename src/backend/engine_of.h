@@ -100,7 +100,8 @@ class EngineOf<Derived, TypeList<Operators...>, TypeList<Fused...>> : public Eng
       std::unordered_map<std::uint32_t, Entry> map{
           {op_id(Operators::name), &entry_of<Operators>}...,
           {op_id(Fused::name), &entry_of<Fused>}...};
-      if (map.size() != sizeof...(Operators) + sizeof...(Fused)) throw std::logic_error("two operators share an identity");
+      if (map.size() != sizeof...(Operators) + sizeof...(Fused))
+        throw std::logic_error("two operators share an identity");
       return map;
     }();
     return entries;

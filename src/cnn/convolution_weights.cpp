@@ -236,16 +236,14 @@ TensorView ConvolutionWeights::view(Recording& recording, const Step& step, std:
 void ConvolutionWeights::refresh(Recording& recording, const TensorDesc& desc) {
   for (Packed& copy : packed_) {
     recording.retain(copy.memory);
-    StepMemo memo;
-    encode(recording, memo, Copy{}, {master(recording, desc), {copy.desc, copy.memory->data}});
+    encode(recording, copy.memo, Copy{}, {master(recording, desc), {copy.desc, copy.memory->data}});
   }
 }
 
 void ConvolutionWeights::reload(Recording& recording, CNNConvolutionWeightsAndBiasesState& state,
                                 const ConvolutionShape& shape) {
-  StepMemo memo;
-  const auto copy = [&](const Buffer& from, std::size_t offset, const Buffer& to, std::size_t count,
-                        bool round) {
+  const auto copy = [&](StepMemo& memo, const Buffer& from, std::size_t offset, const Buffer& to,
+                        std::size_t count, bool round) {
     if (from == to && offset == 0 && !round) return;  // updated in place
     const TensorDesc flat = flat_desc(static_cast<std::int64_t>(count));
     const TensorView source = view_of(recording, from, flat, offset),
@@ -259,9 +257,9 @@ void ConvolutionWeights::reload(Recording& recording, CNNConvolutionWeightsAndBi
     encode(recording, memo, Copy{}, {source, rounded.view});
     encode(recording, memo, Copy{}, {rounded.view, destination});
   };
-  copy(state.weights(), state.weightsOffset(), weights, shape.weight_count(), half);
+  copy(weights_memo_, state.weights(), state.weightsOffset(), weights, shape.weight_count(), half);
   if (biases && state.biases())
-    copy(state.biases(), state.biasesOffset(), biases, shape.outputs, false);
+    copy(biases_memo_, state.biases(), state.biasesOffset(), biases, shape.outputs, false);
   refresh(recording, shape.weights_desc());
 }
 

@@ -71,8 +71,10 @@ struct ConvolutionWeights {
     MemoryPtr memory;
     std::uint64_t family = 0;                  // the command buffer chain whose work fills it first
     std::shared_ptr<std::atomic<bool>> ready;  // that work was committed
+    StepMemo memo;                             // of the copy
   };
   std::vector<Packed> packed_;
+  StepMemo weights_memo_, biases_memo_;  // of a reload
 };
 
 /// Reload of one kernel; `for_all` sharers, or else what another kernel shares stays untouched.

@@ -14,6 +14,7 @@ namespace {
 constexpr int spins_before_sleep =
     4000;  // some microseconds: longer than a small step, cheap to waste
 constexpr std::size_t recycled_recordings = 8;
+constexpr std::size_t most_taken = 64;  // places of work taken that a list keeps
 
 double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -70,11 +71,14 @@ std::shared_ptr<Recording> Worker::Shared::next(std::uint64_t& taken) {
   }
   std::unique_lock lock(mutex);
   asleep = true;
-  wake.wait(lock, [this] { return stop || !work.empty(); });
+  wake.wait(lock, [this] { return stop || first < work.size(); });
   asleep = false;
-  if (work.empty()) return nullptr;
-  auto recording = std::move(work.front());
-  work.pop_front();
+  if (first == work.size()) return nullptr;
+  auto recording = std::move(work[first++]);
+  if (first == work.size() || first == most_taken) {
+    work.erase(work.begin(), work.begin() + static_cast<std::ptrdiff_t>(first));
+    first = 0;
+  }
   ++taken;
   return recording;
 }
@@ -97,7 +101,7 @@ std::shared_ptr<Recording> QueueImpl::make_recording() {
   if (!recording) recording = std::make_unique<Recording>();
   recording->queue_ = shared_from_this();
   recording->family = next_family();
-  return {recording.release(), &Recording::recycle_recording};
+  return {recording.release(), &Recording::recycle_recording, Pooled<Recording>()};
 }
 
 void Recording::recycle_recording(Recording* recording) noexcept {
@@ -146,7 +150,7 @@ void QueueImpl::forget(const Recording& recording) {
 void QueueImpl::hand_over_locked() {
   while (!order.empty() && order.front().committed) {
     std::shared_ptr<Recording> recording = std::move(order.front().committed);
-    order.pop_front();
+    order.erase(order.begin());
     if (recording->committed_flag_) *recording->committed_flag_ = true;
     DeviceImpl::of(device).worker->submit(std::move(recording));
   }
@@ -214,8 +218,7 @@ std::vector<std::string> Recording::implementations() const {
 }
 
 void Recording::run(Stream& stream) {
-  const CommandBuffer self = CommandBufferCore::handle(
-      std::make_shared<CommandBufferCore>(CommandBufferCore{shared_from_this()}));
+  const CommandBuffer self = CommandBufferCore::handle(CommandBufferCore::make(shared_from_this()));
   const auto note = [this](CommandBufferError code, const std::string& what) {
     if (!error_) error_.emplace(code, what);  // the first stays: others may be reading it
   };
@@ -291,9 +294,8 @@ detail::QueueImpl& checked(const std::shared_ptr<detail::QueueImpl>& queue) {
 }  // namespace
 
 CommandBuffer CommandQueue::makeCommandBuffer() const {
-  auto core = std::make_shared<detail::CommandBufferCore>();
-  core->root = checked(impl_).make_recording();
-  return detail::CommandBufferCore::handle(std::move(core));
+  return detail::CommandBufferCore::handle(
+      detail::CommandBufferCore::make(checked(impl_).make_recording()));
 }
 Device CommandQueue::device() const { return checked(impl_).device; }
 std::string CommandQueue::label() const { return checked(impl_).label; }

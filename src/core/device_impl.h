@@ -5,7 +5,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -16,6 +15,7 @@
 #include "cermet/core/device.h"
 #include "core/capture.h"
 #include "core/memory.h"
+#include "core/pooled.h"
 
 namespace cermet::detail {
 
@@ -37,7 +37,8 @@ class Worker {
   struct Shared {
     std::mutex mutex;
     std::condition_variable wake;
-    std::deque<std::shared_ptr<Recording>> work;
+    std::vector<std::shared_ptr<Recording>> work;  // from `first` on
+    std::size_t first = 0;
     std::atomic<std::uint64_t> submitted{0};
     bool asleep = false, stop = false;
 
@@ -86,7 +87,7 @@ struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
     const Recording* recording = nullptr;
     std::shared_ptr<Recording> committed;
   };
-  std::deque<Place> order;                           // enqueued, not yet handed to the worker
+  std::vector<Place> order;                          // enqueued, not yet handed to the worker
   std::vector<std::unique_ptr<Recording>> recycled;  // ready for reuse; these hold no queue
   BlockList pool;                                    // temporary memory of committed buffers
 
@@ -175,6 +176,10 @@ class Recording : public std::enable_shared_from_this<Recording> {
 
 struct CommandBufferCore {
   std::shared_ptr<Recording> root;
+  [[nodiscard]] static std::shared_ptr<CommandBufferCore> make(std::shared_ptr<Recording> root) {
+    return std::allocate_shared<CommandBufferCore>(Pooled<CommandBufferCore>(),
+                                                   CommandBufferCore{std::move(root)});
+  }
   [[nodiscard]] static CommandBuffer handle(std::shared_ptr<CommandBufferCore> core) {
     return CommandBuffer(std::move(core));
   }

@@ -13,8 +13,8 @@ namespace cermet::detail {
 
 class Allocator;
 
-/// A block of device memory; goes back to its allocator's cache when the last owner lets go. Without
-/// an allocator it is an address that stands for memory (capture.h).
+/// A block of device memory; goes back to its allocator's cache when the last owner lets go.
+/// Without an allocator it is an address that stands for memory (capture.h).
 struct Memory {
   std::shared_ptr<Allocator> allocator;
   std::byte* data = nullptr;

@@ -1,7 +1,7 @@
 // Convolution gradients behind max pooling and ReLU: of four gradients at most one is not 0, at a
-// place that the forward pass remembers, so that a quarter of the dense products is left. A window's
-// row of kernelWidth x channels is contiguous in an NHWC source with its padding, and both gradients
-// come down to one loop: rows += value * row for a list of values.
+// place that the forward pass remembers, so that a quarter of the dense products is left. A
+// window's row of kernelWidth x channels is contiguous in an NHWC source with its padding, and both
+// gradients come down to one loop: rows += value * row for a list of values.
 
 #include <immintrin.h>
 
@@ -102,7 +102,7 @@ StepPtr prepare(const NeuronPoolingMax& op, Descs descs, Engine& engine) {
       !is_tiled(op.pooling.window, source, destination) || destination.layout != plain) {
     return nullptr;
   }
-  const int threads = threads_for(source.count(), engine, 65536);
+  const int threads = threads_for(source.count(), engine);
   return make_step(descs, "ReLU and 2x2", [=, s = *strides](const Args& args) {
     const auto* from = args.at<const float>(Slot::source);
     parallel(threads, Index{destination.n} * destination.h, [&](Index begin, Index end) {
@@ -111,13 +111,14 @@ StepPtr prepare(const NeuronPoolingMax& op, Descs descs, Engine& engine) {
         for (Index i = 0; i < destination.w; ++i) {
           const float* tap = from + n * s.image + 2 * j * s.row + 2 * i * s.column;
           float* out = pixel(args.at(Slot::destination), destination, n, j, i);
-          std::uint8_t* chosen =
-              winners.present() ? pixel(args.at<std::uint8_t>(Slot::winners), winners, n, j, i)
-                                : nullptr;
+          std::uint8_t* chosen = winners.present()
+                                     ? pixel(args.at<std::uint8_t>(Slot::winners), winners, n, j, i)
+                                     : nullptr;
           for (Index c = 0; c < destination.c; c += lanes, tap += s.block) {
             const Index count = std::min(lanes, destination.c - c);
             pool_lanes({tap, tap + s.column, tap + s.row, tap + s.row + s.column},
-                       first_lanes(count), count, out + c, chosen == nullptr ? nullptr : chosen + c);
+                       first_lanes(count), count, out + c,
+                       chosen == nullptr ? nullptr : chosen + c);
           }
         }
       }
@@ -158,9 +159,9 @@ using AddRows = void (*)(float*, __m256i, const Item*, Index, const float*, Inde
 
 /// The loop for `length` <= 80 floats.
 AddRows add_rows_of(Index length) {
-  static constexpr AddRows loops[]{
-      add_rows<1>, add_rows<2>, add_rows<3>, add_rows<4>, add_rows<5>,
-      add_rows<6>, add_rows<7>, add_rows<8>, add_rows<9>, add_rows<10>};
+  static constexpr AddRows loops[]{add_rows<1>, add_rows<2>, add_rows<3>, add_rows<4>,
+                                   add_rows<5>, add_rows<6>, add_rows<7>, add_rows<8>,
+                                   add_rows<9>, add_rows<10>};
   return loops[(length - 1) / lanes];
 }
 
@@ -243,8 +244,7 @@ StepPtr prepare(const PooledConvolutionGradientData& op, Descs descs, Engine& en
   std::vector<TensorDesc> slots(descs.begin(), descs.end());
   slots[Slot::weights].layout = plain;
   const Frame frame(op.forward.window, gradient, result);
-  const int threads =
-      threads_for(gradient.count() * frame.window(), engine, Index{1} << 18);
+  const int threads = threads_for(gradient.count() * frame.window(), engine, Index{1} << 19);
   const Index positions = 4 * frame.pooled();
   const auto round_up = [](Index bytes) { return (bytes + 63) / 64 * 64; };
   const Index packed_bytes = round_up(frame.outputs * frame.window() * Index{sizeof(float)});
@@ -282,8 +282,8 @@ StepPtr prepare(const PooledConvolutionGradientData& op, Descs descs, Engine& en
             for (Index k = 0; k < frame.outputs; ++k) {
               if (w[k] == NeuronPoolingMax::nobody || g[k] == 0.0F) continue;
               const Index position = 4 * p + w[k];
-              lists[position * frame.outputs + counts[position]++] = {
-                  g[k], static_cast<std::int32_t>(k)};
+              lists[position * frame.outputs + counts[position]++] = {g[k],
+                                                                      static_cast<std::int32_t>(k)};
             }
           }
           const float* rows = packed;
@@ -325,7 +325,8 @@ StepPtr prepare(const PooledConvolutionGradientData& op, Descs descs, Engine& en
 }
 
 // Output channels in parallel, so that no two threads share a sum: the order of the terms does not
-// depend on the number of threads. Few channels make short rows; then a window is copied as a whole.
+// depend on the number of threads. Few channels make short rows; then a window is copied as a
+// whole.
 StepPtr prepare(const PooledConvolutionGradientWeights& op, Descs descs, Engine& engine) {
   using Slot = PooledConvolutionGradientWeights::Slot;
   if (!is_supported(op.forward, descs)) return nullptr;
@@ -340,7 +341,7 @@ StepPtr prepare(const PooledConvolutionGradientWeights& op, Descs descs, Engine&
   const Index image_floats = whole ? 4 * frame.pooled() * padded : frame.floats();
   const Index group = std::clamp<Index>(512 / std::max<Index>(1, frame.pooled()), 1, gradient.n);
   const Index capacity = group * frame.pooled();
-  const int threads = threads_for(gradient.count() * frame.window(), engine, Index{1} << 18);
+  const int threads = threads_for(gradient.count() * frame.window(), engine, Index{1} << 19);
   const auto round_up = [](Index bytes) { return (bytes + 63) / 64 * 64; };
   const Index frames_bytes = round_up(group * image_floats * Index{sizeof(float)});
   const Index frame_bytes = whole ? round_up(frame.floats() * Index{sizeof(float)}) : 0;
@@ -372,8 +373,8 @@ StepPtr prepare(const PooledConvolutionGradientWeights& op, Descs descs, Engine&
             }
           }
         };
-        auto* filled = reinterpret_cast<std::int32_t*>(reinterpret_cast<std::byte*>(lists) +
-                                                       list_bytes);
+        auto* filled =
+            reinterpret_cast<std::int32_t*>(reinterpret_cast<std::byte*>(lists) + list_bytes);
         const auto add_channels = [&](Index first, Index count, Index k0, Index k1) {
           std::fill(filled + k0, filled + k1, 0);
           for (Index m = 0; m < count; ++m) {
@@ -396,9 +397,8 @@ StepPtr prepare(const PooledConvolutionGradientWeights& op, Descs descs, Engine&
             const Item* items = lists + k * capacity;
             for (Index q = 0; q < rows; ++q) {
               for_each_chunk(length, [&](Index from, Index width) {
-                add_rows_of(width)(sums + k * frame.window() + q * length + from,
-                                   last_lanes(width), items, filled[k],
-                                   images + q * frame.row() + from, 1);
+                add_rows_of(width)(sums + k * frame.window() + q * length + from, last_lanes(width),
+                                   items, filled[k], images + q * frame.row() + from, 1);
               });
             }
             if (bias_sums == nullptr) continue;

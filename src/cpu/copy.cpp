@@ -171,7 +171,7 @@ StepPtr prepare(const Copy&, Descs descs, Engine& engine) {
   if (source.layout != plain || destination.layout != plain)
     return prepare_reorder(source, destination, engine);
   const Converter convert(source.type, destination.type);
-  const int threads = threads_for(source.count(), engine, 32768);
+  const int threads = threads_for(source.count(), engine);
   if (source.dense() && destination.dense()) return copy_flat(descs, convert, threads);
 
   const bool rows = source.stride_w == source.c && destination.stride_w == destination.c;
@@ -245,7 +245,7 @@ StepPtr fill(T value, Descs descs, int threads) {
 
 StepPtr prepare(const Fill& op, Descs descs, Engine& engine) {
   const TensorDesc& to = descs[Fill::destination];
-  const int threads = threads_for(to.count(), engine, 65536);
+  const int threads = threads_for(to.count(), engine);
   if (to.type == ElementType::uint8) {
     return fill(static_cast<std::uint8_t>(std::clamp(op.value, 0.0F, 255.0F)), descs, threads);
   }

@@ -35,7 +35,7 @@ std::int64_t elements_per_thread(CNNNeuronType type) {
   using enum CNNNeuronType;
   const bool cheap = type == None || type == ReLU || type == Linear || type == HardSigmoid ||
                      type == Absolute || type == SoftSign || type == PReLU || type == ReLUN;
-  return cheap ? 16384 : 4096;
+  return cheap ? 65536 : 8192;
 }
 
 /// Whole rows at a time where every slot's pixels are adjacent; PReLU goes pixel by pixel, so that

@@ -103,7 +103,7 @@ StepPtr prepare(const PoolingMax& op, Descs descs, Engine& engine) {
   const Window window = op.window;
   const bool quads = is_two_by_two(window);
   const std::int64_t taps = std::int64_t{window.kernelWidth} * window.kernelHeight;
-  const int threads = threads_for(destination.count() * taps, engine, 32768);
+  const int threads = threads_for(destination.count() * taps, engine);
   return make_step(descs, quads ? "2x2" : "tap loop", [=](const Args& args) {
     const auto* from = args.at<const float>(PoolingMax::source);
     float* to = args.at(PoolingMax::destination);

@@ -52,12 +52,12 @@ class BatchNormalizationGradientFilter final : public GraphFilter {
   BatchNormalizationGradientFilter(const Device& device, const NNFilterNode& node,
                                    NNTrainingStyle style,
                                    std::shared_ptr<CNNBatchNormalizationDataSource> source,
-                                   CNNBatchNormalization* forward)
+                                   std::shared_ptr<CNNBatchNormalization> forward)
       : kernel_(device),
         statistics_kernel_(device),
         style_(style),
         source_(std::move(source)),
-        forward_(forward) {
+        forward_(std::move(forward)) {
     detail::set_up(kernel_, node);
     statistics_kernel_.setLabel(kernel_.label());
   }
@@ -106,11 +106,10 @@ class BatchNormalizationGradientFilter final : public GraphFilter {
 
   [[nodiscard]] std::function<void()> on_completion() override {
     if (!has(NNTrainingStyle::UpdateDeviceCPU) || !source_) return {};
-    return [this, state = state_] {
-      if (source_->updateMeanAndVariance(state) && forward_ != nullptr)
-        forward_->reloadMeanAndVarianceFromDataSource();
-      if (source_->updateGammaAndBeta(state) && forward_ != nullptr)
-        forward_->reloadGammaAndBetaFromDataSource();
+    return [source = source_, forward = forward_, state = state_] {
+      if (source->updateMeanAndVariance(state) && forward)
+        forward->reloadMeanAndVarianceFromDataSource();
+      if (source->updateGammaAndBeta(state) && forward) forward->reloadGammaAndBetaFromDataSource();
     };
   }
 
@@ -122,7 +121,7 @@ class BatchNormalizationGradientFilter final : public GraphFilter {
   CNNBatchNormalizationStatisticsGradient statistics_kernel_;
   NNTrainingStyle style_;
   std::shared_ptr<CNNBatchNormalizationDataSource> source_;
-  CNNBatchNormalization* forward_;
+  std::shared_ptr<CNNBatchNormalization> forward_;
   std::shared_ptr<CNNBatchNormalizationState> state_;
 };
 
@@ -155,13 +154,9 @@ std::unique_ptr<GraphFilter> CNNBatchNormalizationGradientNode::instantiate(
     const detail::GraphBuild& build) const {
   const NNFilterNode* producer = source_states()[0]->producer();
   const auto* forward = dynamic_cast<const CNNBatchNormalizationNode*>(producer);
-  const auto found = build.built.find(producer);
-  auto* kernel = found == build.built.end()
-                     ? nullptr
-                     : dynamic_cast<CNNBatchNormalization*>(&found->second->kernel());
   return std::make_unique<BatchNormalizationGradientFilter>(
       build.device, *this, trainingStyle(), forward != nullptr ? forward->data_source() : nullptr,
-      kernel);
+      detail::built_kernel<CNNBatchNormalization>(build, producer));
 }
 
 }  // namespace cermet

@@ -22,8 +22,11 @@ class ConvolutionGradientFilter final : public GraphFilter {
  public:
   ConvolutionGradientFilter(K kernel, const NNFilterNode& node, NNTrainingStyle style,
                             std::shared_ptr<CNNConvolutionDataSource> source,
-                            CNNConvolution* forward, bool data_needed)
-      : kernel_(std::move(kernel)), style_(style), source_(std::move(source)), forward_(forward) {
+                            std::shared_ptr<CNNConvolution> forward, bool data_needed)
+      : kernel_(std::move(kernel)),
+        style_(style),
+        source_(std::move(source)),
+        forward_(std::move(forward)) {
     detail::set_up(kernel_, node);
     const bool learns = style != NNTrainingStyle::UpdateDeviceNone;
     kernel_.setGradientOption(!data_needed
@@ -51,9 +54,8 @@ class ConvolutionGradientFilter final : public GraphFilter {
 
   [[nodiscard]] bool updates() const override { return has(NNTrainingStyle::UpdateDeviceGPU); }
   void update(const CommandBuffer& commands, std::span<const StateBatch> states) override {
-    const auto fresh =
-        source_->update(commands, states[0].template at<CNNConvolutionGradientState>(0),
-                        parameters_state());
+    const auto fresh = source_->update(
+        commands, states[0].template at<CNNConvolutionGradientState>(0), parameters_state());
     if (!fresh) return;
     if (!shares_ && forward_ != nullptr) {
       if (fresh->isTemporary()) fresh->setReadCount(fresh->readCount() + 1);
@@ -65,9 +67,7 @@ class ConvolutionGradientFilter final : public GraphFilter {
       kernel_.reloadWeightsAndBiases(commands, fresh);
     }
   }
-  [[nodiscard]] bool can_replay() const override {
-    return !has(NNTrainingStyle::UpdateDeviceCPU);
-  }
+  [[nodiscard]] bool can_replay() const override { return !has(NNTrainingStyle::UpdateDeviceCPU); }
 
   void reload_from_data_source() override {
     if (shares_) {
@@ -79,9 +79,9 @@ class ConvolutionGradientFilter final : public GraphFilter {
 
   [[nodiscard]] std::function<void()> on_completion() override {
     if (!has(NNTrainingStyle::UpdateDeviceCPU)) return {};
-    return [this, state = state_, current = parameters_state()] {
+    return [self = this->shared_from_this(), this, state = state_, current = parameters_state()] {
       if (!source_->update(state, current)) return;
-      if (forward_ != nullptr) forward_->reloadWeightsAndBiasesFromDataSource();
+      if (forward_) forward_->reloadWeightsAndBiasesFromDataSource();
       reload_from_data_source();
     };
   }
@@ -91,7 +91,7 @@ class ConvolutionGradientFilter final : public GraphFilter {
     return (static_cast<unsigned>(style_) & static_cast<unsigned>(bit)) != 0;
   }
   void share() {
-    shares_ = forward_ != nullptr && forward_->dataSource() == kernel_.dataSource();
+    shares_ = forward_ && forward_->dataSource() == kernel_.dataSource();
     if (shares_) kernel_.share_parameters(forward_->parameters());
   }
   void gradient_encode(const Run& run, const ImageBatch& destination) {
@@ -108,17 +108,11 @@ class ConvolutionGradientFilter final : public GraphFilter {
   K kernel_;
   NNTrainingStyle style_;
   std::shared_ptr<CNNConvolutionDataSource> source_;
-  CNNConvolution* forward_;
+  std::shared_ptr<CNNConvolution> forward_;
   bool shares_ = false;
   std::shared_ptr<CNNConvolutionGradientState> state_;  // of the last encode, for CPU updates
   std::shared_ptr<CNNConvolutionWeightsAndBiasesState> shown_;
 };
-
-CNNConvolution* forward_kernel(const NNFilterNode& node, const detail::GraphBuild& build) {
-  const auto found = build.built.find(node.source_states().at(0)->producer());
-  return found == build.built.end() ? nullptr
-                                    : dynamic_cast<CNNConvolution*>(&found->second->kernel());
-}
 
 /// Training computes with the plain convolution: what is fused into the forward pass has no
 /// gradient.
@@ -141,8 +135,10 @@ std::unique_ptr<GraphFilter> gradient_of(const NNFilterNode& node, NNTrainingSty
           "a data source, here or on the forward node", ""});
   }
   refuse_fused(*source, node.class_name(), node.label());
+  auto forward =
+      detail::built_kernel<CNNConvolution>(build, node.source_states().at(0)->producer());
   return std::make_unique<ConvolutionGradientFilter<K>>(K(build.device, source), node, style,
-                                                        source, forward_kernel(node, build),
+                                                        source, std::move(forward),
                                                         !build.result_unused.contains(&node));
 }
 

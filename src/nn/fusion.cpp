@@ -79,8 +79,8 @@ class Rewriter {
       made.what.descs[i] = slots[i].first;
       made.locations.push_back(slots[i].second);
     }
-    made.step = program_.engine.prepare(made.what.view(), std::span(made.what.descs.data(),
-                                                                    made.what.slot_count));
+    made.step = program_.engine.prepare(made.what.view(),
+                                        std::span(made.what.descs.data(), made.what.slot_count));
     return made;
   }
   [[nodiscard]] static std::pair<TensorDesc, Location> slot_of(const Operation& from,
@@ -96,8 +96,7 @@ class Rewriter {
     auto activated = uses_of_whole(operation(pooling_index), PoolingMax::source);
     const auto neuron_index = take<Neuron>(activated, Neuron::destination);
     if (!neuron_index || !take<PoolingMax>(activated, PoolingMax::source)) return;
-    const auto pooling_gradient =
-        take<PoolingMaxGradient>(activated, PoolingMaxGradient::source);
+    const auto pooling_gradient = take<PoolingMaxGradient>(activated, PoolingMaxGradient::source);
     if (!activated.empty()) return;
     const Operation& neuron = operation(*neuron_index);
     auto sources = uses_of_whole(neuron, Neuron::source);
@@ -186,13 +185,12 @@ class Rewriter {
     if (convolution.what.as<Convolution>() == nullptr) return;
     Recorded wanted = convolution.what;
     wanted.descs[Convolution::destination].layout = any;
-    const StepPtr step = program_.engine.prepare(
-        wanted.view(), std::span(wanted.descs.data(), wanted.slot_count));
+    const StepPtr step =
+        program_.engine.prepare(wanted.view(), std::span(wanted.descs.data(), wanted.slot_count));
     const TensorDesc chosen = step->slots[Convolution::destination];
     if (chosen.layout == plain) return;
     std::vector<std::pair<TensorDesc, Location>> slots;
-    for (std::size_t i = 0; i < reader.locations.size(); ++i)
-      slots.push_back(slot_of(reader, i));
+    for (std::size_t i = 0; i < reader.locations.size(); ++i) slots.push_back(slot_of(reader, i));
     slots[NeuronPoolingMax::source].first = chosen;
     Operation blocked = make(op, slots);
     if (!blocked.step) return;

@@ -231,8 +231,8 @@ ImageBatch NNGraph::encodeBatch(const CommandBuffer& commandBuffer,
       complain("sourceStates", "a batch of another size",
                std::to_string(count) + " states in each");
   }
-  return impl_->encode({*this, commandBuffer, sourceImages, sourceStates, intermediateImages,
-                        destinationStates});
+  return impl_->encode(
+      {*this, commandBuffer, sourceImages, sourceStates, intermediateImages, destinationStates});
 }
 
 Image NNGraph::encode(const CommandBuffer& commandBuffer, std::span<const Image> sourceImages) {

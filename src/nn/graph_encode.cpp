@@ -45,8 +45,8 @@ class CapturedResults final : public ImageAllocator {
   static ImageBatch stand_in(Capture& capture, const Device& device,
                              const ImageDescriptor& descriptor, std::size_t count) {
     auto record = ImageRecord::make(device, descriptor, count, nullptr);
-    record->memory = capture.memory(static_cast<std::size_t>(record->desc.count()) *
-                                    size_of(record->desc.type));
+    record->memory =
+        capture.memory(static_cast<std::size_t>(record->desc.count()) * size_of(record->desc.type));
     return ImageRecord::batch(std::move(record), 0, static_cast<std::uint32_t>(count));
   }
 
@@ -200,7 +200,9 @@ ImageBatch NNGraph::Impl::encode_directly(const Arguments& a) {
           StateBatchSynchronize(tensors.states[entry.result_state], a.commands);
         if (auto work = entry.filter->on_completion()) {
           CommandBuffer(a.commands)
-              .addCompletedHandler([work = std::move(work)](const CommandBuffer&) { work(); });
+              .addCompletedHandler([work = std::move(work)](const CommandBuffer& done) {
+                if (!done.error()) work();  // gradients of a failed buffer are no gradients
+              });
         }
       });
   counts.keep();
@@ -246,8 +248,8 @@ std::unique_ptr<CompiledGraph> NNGraph::Impl::lower(const Arguments& a, detail::
     const ImageRecord& record = *ImageRecord::run_of(a.images[i]).record;
     input_blocks.push_back(capture.blocks().size());
     ImageBatch& batch = tensors.images[image_inputs[i]];
-    batch = CapturedResults::stand_in(capture, record.device, record.descriptor,
-                                      a.images[i].size());
+    batch =
+        CapturedResults::stand_in(capture, record.device, record.descriptor, a.images[i].size());
     // A window keeps the strides of what it is a part of.
     TensorDesc& desc = ImageRecord::run_of(batch).record->desc;
     const std::int32_t n = desc.n;
@@ -272,9 +274,9 @@ std::unique_ptr<CompiledGraph> NNGraph::Impl::lower(const Arguments& a, detail::
     result_blocks.push_back(result.block);
     made->results.push_back({result.image, result.kernel, result.descriptor, result.count, {}});
   }
-  made->program = std::make_shared<detail::Program>(a.commands.recording().engine(),
-                                                    std::move(capture), cuts, input_blocks,
-                                                    result_blocks, rewrites);
+  made->program =
+      std::make_shared<detail::Program>(a.commands.recording().engine(), std::move(capture), cuts,
+                                        input_blocks, result_blocks, rewrites);
   return made;
 }
 
@@ -284,8 +286,7 @@ ImageBatch NNGraph::Impl::replay(const Arguments& a, CompiledGraph& chosen) {
   chosen.addresses.clear();
   chosen.current.clear();
   for (const ImageBatch& batch : a.images)
-    chosen.addresses.push_back(
-        static_cast<std::byte*>(call.source(detail::Operand(batch)).data));
+    chosen.addresses.push_back(static_cast<std::byte*>(call.source(detail::Operand(batch)).data));
   for (CompiledGraph::Result& result : chosen.results) {
     ImageAllocator* const maker = allocator_of(result.image);
     const bool reusable = maker == Image::defaultAllocator().get();
@@ -303,8 +304,7 @@ ImageBatch NNGraph::Impl::replay(const Arguments& a, CompiledGraph& chosen) {
       if (reusable) result.made.push_back(chosen.current.back());
     }
     const ImageBatch& batch = chosen.current.back();
-    chosen.addresses.push_back(
-        static_cast<std::byte*>(call.source(detail::Operand(batch)).data));
+    chosen.addresses.push_back(static_cast<std::byte*>(call.source(detail::Operand(batch)).data));
     const auto kept =
         reads_of(result.image) - static_cast<std::ptrdiff_t>(images[result.image].reads);
     ImageBatchIncrementReadCount(batch, kept - 1);
@@ -351,9 +351,9 @@ ImageBatch NNGraph::Impl::encode(const Arguments& a) {
   wanted_key.format = format;
   wanted_key.allocator = allocator.get();
   wanted_key.queue = &call.recording().queue();
-  const auto found =
-      std::find_if(compiled.begin(), compiled.end(),
-                   [this](const auto& candidate) { return candidate->key == wanted_key; });
+  const auto found = std::find_if(compiled.begin(), compiled.end(), [this](const auto& candidate) {
+    return candidate->key == wanted_key;
+  });
   if (found != compiled.end() && are_private((*found)->cuts)) {
     std::rotate(compiled.begin(), found, found + 1);
   } else {

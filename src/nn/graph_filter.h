@@ -19,7 +19,9 @@ struct GraphBuild {
   const std::set<const NNFilterNode*>& result_unused;        // filters whose image nobody needs
 };
 
-class GraphFilter {
+/// A graph owns its filters, and so does work that outlives the encode: a completed handler keeps
+/// its filter, and a gradient filter the forward filter that it updates.
+class GraphFilter : public std::enable_shared_from_this<GraphFilter> {
  public:
   struct Run {
     CommandBuffer commands;
@@ -48,19 +50,33 @@ class GraphFilter {
   virtual void update(const CommandBuffer&, std::span<const StateBatch>) {}
   /// Whether what an encode records depends on nothing but the sizes and formats of its sources.
   [[nodiscard]] virtual bool can_replay() const { return true; }
-  /// Work for the completed handler of the encode just made; empty: none.
+  /// Work for the completed handler of the encode just made; empty: none. It runs when the graph
+  /// may be gone: it owns what it needs.
   [[nodiscard]] virtual std::function<void()> on_completion() { return {}; }
 
  protected:
   GraphFilter() = default;
 };
 
-/// Sizes and makes the result of a kernel in a graph.
+/// The kernel of the filter built earlier for a node, which lives as long as the pointer; null
+/// where there is none, or one of another class.
+template <class K>
+std::shared_ptr<K> built_kernel(const GraphBuild& build, const NNFilterNode* node) {
+  const auto found = build.built.find(node);
+  if (found == build.built.end()) return nullptr;
+  auto* kernel = dynamic_cast<K*>(&found->second->kernel());
+  return kernel == nullptr ? nullptr
+                           : std::shared_ptr<K>(found->second->shared_from_this(), kernel);
+}
+
+/// Sizes and makes the result of a kernel in a graph: temporary where only the state is wanted.
 template <class K>
 ImageBatch make_result(K& kernel, const GraphFilter::Run& run, std::span<const Image> sources,
                        std::span<const StatePtr> states) {
   ImageDescriptor descriptor = kernel.plan(sources, states, run.format);
-  return run.allocator->imageBatch(run.commands, descriptor, kernel, run.sources[0].size());
+  const auto unread = run.allocator != nullptr ? nullptr : TemporaryImage::defaultAllocator();
+  return (unread ? unread.get() : run.allocator)
+      ->imageBatch(run.commands, descriptor, kernel, run.sources[0].size());
 }
 
 template <class K>

@@ -33,7 +33,7 @@ struct StateEntry {
 struct FilterEntry {
   const NNFilterNode* node = nullptr;
   std::string name;
-  std::unique_ptr<GraphFilter> filter;
+  std::shared_ptr<GraphFilter> filter;
   std::vector<Index> sources, states;
   Index result = none, result_state = none;
 };

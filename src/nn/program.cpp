@@ -211,12 +211,11 @@ std::string Program::description() const {
       text += "user code\n";
       continue;
     }
-    text += line.name + " [" + line.step->implementation + "] ";
-    text += describe(line.step->slots.back()) + "\n";
+    text.append(line.name).append(" [").append(line.step->implementation).append("] ");
+    text.append(describe(line.step->slots.back())).append("\n");
   }
-  text += "arena: " + std::to_string(arena_bytes_) + " bytes for " +
-          std::to_string(tensor_bytes_) + " bytes of tensors\n";
-  return text;
+  text.append("arena: ").append(std::to_string(arena_bytes_)).append(" bytes for ");
+  return text.append(std::to_string(tensor_bytes_)).append(" bytes of tensors\n");
 }
 
 }  // namespace cermet::detail

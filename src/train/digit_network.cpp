@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <limits>
 #include <optional>
 
 #include "cermet/cnn/dropout.h"
@@ -296,12 +297,8 @@ void DigitNetwork::save(SafeTensors& file, bool training) const {
 void DigitNetwork::load(const SafeTensors& file, bool training) {
   std::uint64_t steps = 0;
   if (training) {
-    const auto entry = file.metadata.find("steps");
-    if (entry == file.metadata.end()) {
-      throw FileError(
-          describe({file.file, "", "\"steps\"", "missing", "a checkpoint of a training run", ""}));
-    }
-    steps = std::stoull(entry->second);
+    steps = metadata_count(file, "steps", std::numeric_limits<std::uint64_t>::max(),
+                           "Resume from a checkpoint of a training run.");
   }
   impl_->for_parameters([&](ConvolutionParameters& p) { p.load_from(file, training); });
   impl_->steps = steps;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace cermet {
 
@@ -51,9 +52,9 @@ ConvolutionParameters::ConvolutionParameters(
   }
   const std::size_t weights =
       d.outputFeatureChannels() * d.kernelHeight() * d.kernelWidth() * inputs;
-  weights_ = device.makeBuffer(weights * sizeof(float));
-  biases_ = device.makeBuffer(d.outputFeatureChannels() * sizeof(float));
-  state_ = std::make_shared<CNNConvolutionWeightsAndBiasesState>(weights_, biases_);
+  live_in(std::make_shared<CNNConvolutionWeightsAndBiasesState>(
+      device.makeBuffer(weights * sizeof(float)),
+      device.makeBuffer(d.outputFeatureChannels() * sizeof(float))));
 
   NNOptimizerDescriptor settings;
   settings.setLearningRate(optimizer.learning_rate);
@@ -88,7 +89,47 @@ ConvolutionParameters::ConvolutionParameters(
   }
 }
 
+void ConvolutionParameters::live_in(StatePointer state) {
+  state_ = std::move(state);
+  weights_ = state_->weights();
+  biases_ = state_->biases();
+}
+
+ConvolutionParameters::StatePointer ConvolutionParameters::make_own() const {
+  const Device device = weights_.device();
+  return std::make_shared<CNNConvolutionWeightsAndBiasesState>(device.makeBuffer(weights_.length()),
+                                                               device.makeBuffer(biases_.length()));
+}
+
+/// The host is about to write: not into what a kernel computes with.
+void ConvolutionParameters::leave_kernel() {
+  if (home_ != Home::of_a_kernel) return;
+  const Buffer weights = weights_, biases = biases_;
+  live_in(make_own());
+  std::memcpy(weights_.contents(), weights.contents(), weights.length());
+  std::memcpy(biases_.contents(), biases.contents(), biases.length());
+  home_ = Home::own;
+}
+
+/// Where the next step leaves the parameters.
+ConvolutionParameters::StatePointer ConvolutionParameters::next_home(const StatePointer& shown) {
+  const bool fits = shown && !shown->isTemporary() && shown->weights() && shown->biases() &&
+                    shown->weightsOffset() == 0 && shown->biasesOffset() == 0 &&
+                    shown->weights().length() == weights_.length() &&
+                    shown->biases().length() == biases_.length();
+  const bool same = fits && shown->weights() == weights_ && shown->biases() == biases_;
+  if (same || home_ == Home::own_for_good) return state_;
+  if (home_ == Home::of_a_kernel) {  // and now another one
+    home_ = Home::own_for_good;
+    return make_own();
+  }
+  if (!fits) return state_;
+  home_ = Home::of_a_kernel;
+  return shown;
+}
+
 void ConvolutionParameters::initialise(RandomNumbers& random) {
+  leave_kernel();
   const auto inputs = static_cast<float>(weight_shape_[1] * weight_shape_[2] * weight_shape_[3]);
   const float bound = std::sqrt(6.0F / inputs);
   for (float& weight : weights_.as<float>()) weight = (2 * random.uniform() - 1) * bound;
@@ -105,23 +146,24 @@ std::shared_ptr<CNNConvolutionWeightsAndBiasesState> ConvolutionParameters::upda
     const CommandBuffer& commandBuffer,
     const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
     const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& sourceState) {
+  const StatePointer next = next_home(sourceState);
   switch (kind_) {
     case OptimizerKind::sgd:
     case OptimizerKind::momentum:
       static_cast<NNOptimizerStochasticGradientDescent&>(*optimizer_)
           .encode(commandBuffer, gradientState, state_,
-                  slots_.empty() ? std::span<const Vector>() : slots_[0].vectors, state_);
+                  slots_.empty() ? std::span<const Vector>() : slots_[0].vectors, next);
       break;
     case OptimizerKind::rmsprop:
       static_cast<NNOptimizerRMSProp&>(*optimizer_)
-          .encode(commandBuffer, gradientState, state_, slots_[0].vectors, state_);
+          .encode(commandBuffer, gradientState, state_, slots_[0].vectors, next);
       break;
     case OptimizerKind::adam:
       static_cast<NNOptimizerAdam&>(*optimizer_)
-          .encode(commandBuffer, gradientState, state_, slots_[0].vectors, slots_[1].vectors,
-                  state_);
+          .encode(commandBuffer, gradientState, state_, slots_[0].vectors, slots_[1].vectors, next);
       break;
   }
+  if (next != state_) live_in(next);
   if (sourceState && sourceState->isTemporary() && sourceState->readCount() != 0) {
     sourceState->setReadCount(sourceState->readCount() - 1);
   }
@@ -153,6 +195,7 @@ void ConvolutionParameters::save(SafeTensors& file, bool with_optimizer) const {
 }
 
 void ConvolutionParameters::load_from(const SafeTensors& file, bool with_optimizer) {
+  leave_kernel();
   const auto wanted = tensors(with_optimizer);
   std::vector<const SafeTensor*> found;
   for (const auto& [name, buffer, shape] : wanted) {  // all are checked before one is taken
@@ -172,13 +215,8 @@ void ConvolutionParameters::load_from(const SafeTensors& file, bool with_optimiz
   }
   std::size_t step = 0;
   if (with_optimizer && kind_ == OptimizerKind::adam) {
-    const auto entry = file.metadata.find(label_ + ".time_step");
-    if (entry == file.metadata.end()) {
-      throw FileError(describe({file.file, "", "\"" + label_ + ".time_step\"", "missing",
-                                "the optimiser's step count",
-                                "Resume from a checkpoint of the same optimiser."}));
-    }
-    step = std::stoull(entry->second);
+    step = metadata_count(file, label_ + ".time_step", std::numeric_limits<std::size_t>::max(),
+                          "Resume from a checkpoint of the same optimiser.");
   }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     std::memcpy(wanted[i].buffer.contents(), found[i]->data.data(), found[i]->data.size());

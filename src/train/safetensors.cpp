@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -312,6 +315,36 @@ std::string header_text(const SafeTensors& contents, std::span<const SafeTensor*
 }
 
 }  // namespace
+
+const std::string& metadata_entry(const SafeTensors& file, const std::string& name,
+                                  std::string needed, std::string remedy) {
+  const auto found = file.metadata.find(name);
+  if (found != file.metadata.end()) return found->second;
+  fail_file({file.file, "", "metadata \"" + name + "\"", "missing", std::move(needed),
+             std::move(remedy)});
+}
+
+std::uint64_t metadata_count(const SafeTensors& file, const std::string& name, std::uint64_t most,
+                             std::string remedy) {
+  const std::string needed = fmt::format("a whole number from 0 to {}", most);
+  const std::string& text = metadata_entry(file, name, needed, remedy);
+  const char* end = text.data() + text.size();
+  std::uint64_t value = 0;
+  const auto result = std::from_chars(text.data(), end, value);
+  if (result.ec == std::errc{} && result.ptr == end && value <= most) return value;
+  fail_file({file.file, "", "metadata \"" + name + "\"", "\"" + excerpt(text) + "\"", needed,
+             std::move(remedy)});
+}
+
+double metadata_number(const SafeTensors& file, const std::string& name, std::string remedy) {
+  const std::string needed = "a finite number";
+  const std::string& text = metadata_entry(file, name, needed, remedy);
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);  // hexadecimal too
+  if (!text.empty() && end == text.c_str() + text.size() && std::isfinite(value)) return value;
+  fail_file({file.file, "", "metadata \"" + name + "\"", "\"" + excerpt(text) + "\"", needed,
+             std::move(remedy)});
+}
 
 std::size_t safetensor_element_bytes(std::string_view dtype) {
   const auto found = std::ranges::find(element_types, dtype, &ElementType::dtype);

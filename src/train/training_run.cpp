@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
+#include <sstream>
 
 #include "cermet/train/file.h"
 #include "cermet/train/progress.h"
@@ -195,28 +196,63 @@ class Run {
   void resume() {
     const fs::path path = options_.out / "checkpoint.safetensors";
     const SafeTensors checkpoint = read_safetensors(path);
-    const auto entry = [&](const char* name) -> const std::string& {
-      const auto found = checkpoint.metadata.find(name);
-      if (found != checkpoint.metadata.end()) return found->second;
-      throw FileError(describe({path.string(), "", std::string("\"") + name + "\"", "missing",
-                                "a checkpoint of cermet train", "Start anew without --resume."}));
+    check_same_options(checkpoint);
+    const auto count = [&](const char* name, std::size_t most) {
+      return metadata_count(checkpoint, name, most, start_anew);
     };
-    if (entry("options") != options_text()) {
-      fail({"train", "", "the options", options_text(),
-            entry("options") + ", those of the checkpoint",
+    Position at;
+    at.epoch = static_cast<int>(count("epochs_done", static_cast<std::size_t>(options_.epochs)));
+    at.batch = count("batches_done", batches());
+    at.loss = metadata_number(checkpoint, "loss", start_anew);
+    at.images = static_cast<std::int64_t>(count("images", static_cast<std::size_t>(train_.count)));
+    at.correct = static_cast<std::int64_t>(count("correct", static_cast<std::size_t>(at.images)));
+    std::vector<EpochMetrics> epochs = metrics_of(checkpoint, static_cast<std::size_t>(at.epoch));
+    network_.load(checkpoint, true);
+    at_ = at;
+    report_.epochs = std::move(epochs);
+    if (!report_.epochs.empty()) report_.test_accuracy = report_.epochs.back().test_accuracy;
+  }
+
+  /// Names the first option that differs from the run's.
+  void check_same_options(const SafeTensors& checkpoint) const {
+    std::istringstream now(options_text()),
+        then(metadata_entry(checkpoint, "options", "the options of a run", start_anew));
+    std::string name, value, name_then, value_then;
+    while (now >> name >> value) {
+      if (!(then >> name_then >> value_then) || name != name_then) {
+        fail_file({checkpoint.file, "", "metadata \"options\"", "\"" + then.str() + "\"",
+                   "the options of a run", start_anew});
+      }
+      if (value == value_then) continue;
+      fail({"train", "", name == "images" ? "the number of training images" : name, value,
+            value_then + ", as in the checkpoint",
             "Resume with the options of the run (command.txt), or choose another folder with "
             "--out."});
     }
-    network_.load(checkpoint, true);
-    at_ = {std::stoi(entry("epochs_done")), std::stoull(entry("batches_done")),
-           std::stod(entry("loss")), std::stoll(entry("correct")), std::stoll(entry("images"))};
-    for (const auto& m : nlohmann::json::parse(entry("metrics"))) {
-      report_.epochs.push_back({m.at("epoch"), m.at("loss"), m.at("train_accuracy"),
-                                m.at("test_accuracy"), m.at("images_per_second"),
-                                m.at("learning_rate")});
-      report_.test_accuracy = report_.epochs.back().test_accuracy;
-    }
   }
+
+  [[nodiscard]] static std::vector<EpochMetrics> metrics_of(const SafeTensors& checkpoint,
+                                                            std::size_t epochs) {
+    const std::string needed = "a list of the metrics of " + std::to_string(epochs) + " epochs";
+    const auto refuse = [&](const std::string& got) {
+      fail_file({checkpoint.file, "", "metadata \"metrics\"", got, needed, start_anew});
+    };
+    std::vector<EpochMetrics> metrics;
+    try {
+      for (const auto& m :
+           nlohmann::json::parse(metadata_entry(checkpoint, "metrics", needed, start_anew))) {
+        metrics.push_back({m.at("epoch"), m.at("loss"), m.at("train_accuracy"),
+                           m.at("test_accuracy"), m.at("images_per_second"),
+                           m.at("learning_rate")});
+      }
+    } catch (const nlohmann::json::exception& problem) {
+      refuse(std::string("something else (") + problem.what() + ")");
+    }
+    if (metrics.size() != epochs) refuse("of " + std::to_string(metrics.size()));
+    return metrics;
+  }
+
+  static constexpr const char* start_anew = "Start anew without --resume.";
 
   const DigitSet& train_;
   const DigitSet& test_;
@@ -228,15 +264,20 @@ class Run {
 
 }  // namespace
 
+void check_options(const TrainingOptions& options) {
+  const auto refuse = [](std::string_view name, std::string got, std::string needed) {
+    fail({"train", "", name, std::move(got), std::move(needed), ""});
+  };
+  if (options.epochs < 1) refuse("epochs", std::to_string(options.epochs), "1 or more");
+  if (options.batch < 1) refuse("batch", std::to_string(options.batch), "1 or more");
+  if (!(options.learning_rate > 0) || !std::isfinite(options.learning_rate))
+    refuse("learning-rate", fmt::format("{}", options.learning_rate), "a positive number");
+}
+
 TrainingReport train_digits(const Device& device, const DigitSet& train, const DigitSet& test,
                             const TrainingOptions& options, std::FILE* progress,
                             const std::atomic<bool>& stop) {
-  if (options.epochs < 1 || options.batch < 1 || !(options.learning_rate > 0)) {
-    fail({"train", "", "the options",
-          fmt::format("{} epochs, batch {}, learning rate {}", options.epochs, options.batch,
-                      options.learning_rate),
-          "1 or more epochs, a batch of 1 or more and a positive learning rate", ""});
-  }
+  check_options(options);
   if (train.count == 0 || test.count == 0)
     fail({"train", "", "the data", "empty", "1 or more images in each set", ""});
   return Run(device, train, test, options).go(progress, stop);

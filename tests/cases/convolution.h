@@ -33,6 +33,13 @@ inline const std::vector<float> e3_source{1, -1, 2, 0, 3, 1, 4, 2, 5, 3, 6, 4, 7
 inline const std::vector<float> e4_weights{1, -1, 1, -1, 2, -2, 2, -2, 3, -3, 3, -3, 4, -4, 4, -4,
                                            5, -5, 5, -5, 6, -6, 6, -6, 7, -7, 7, -7, 8, -8, 8, -8};
 
+/// One image of 6 x 5 x 4 whose pixel (2, 1) is NaN in channel 3, and a plain one.
+inline const std::vector<float> with_nan = [] {
+  auto values = floats(240, 5);
+  values[35] = std::nanf("");
+  return values;
+}();
+
 }  // namespace convolution_table
 
 inline const std::vector<ConvolutionRow> convolution_rows = [] {
@@ -71,6 +78,31 @@ inline const std::vector<ConvolutionRow> convolution_rows = [] {
        .dilationRateX = 2,
        .dilationRateY = 2,
        .groups = 2},
+
+      // A NaN reaches every result whose window reads it, and no other.
+      {.row = {.name = "nan", .source = {6, 5, 4}, .given = {.source = with_nan}, .quick = true}},
+      {.row = {.name = "nan_wide",
+               .why = "as many channels as a fast implementation wants",
+               .source = {6, 5, 4},
+               .given = {.source = with_nan}},
+       .outputFeatureChannels = 32},
+      {.row = {.name = "nan_groups",
+               .source = {6, 5, 4},
+               .given = {.source = with_nan},
+               .quick = true},
+       .groups = 2},
+      {.row = {.name = "nan_depthwise", .source = {6, 5, 4}, .given = {.source = with_nan}},
+       .depthwise = true},
+      {.row = {.name = "nan_stride_clamp",
+               .source = {6, 5, 4},
+               .edge = clamp,
+               .given = {.source = with_nan}},
+       .kernelWidth = 2,
+       .strideInPixelsX = 2,
+       .strideInPixelsY = 2},
+      {.row = {.name = "nan_1x1", .source = {6, 5, 4}, .given = {.source = with_nan}},
+       .kernelWidth = 1,
+       .kernelHeight = 1},
 
       // The specification's examples.
       {.row =
@@ -522,6 +554,9 @@ inline const std::vector<ConvolutionRow> fully_connected_rows = [] {
       {.row = {.name = "no_bias", .source = {3, 3, 4}},
        .outputFeatureChannels = 7,
        .biased = false},
+      {.row = {.name = "nan", .source = {6, 5, 4}, .given = {.source = with_nan}, .quick = true},
+       .kernelWidth = 6,
+       .kernelHeight = 5},
       {.row = {.name = "fused_relu", .source = {3, 3, 4}, .forward_only = true},
        .outputFeatureChannels = 7,
        .neuron = {CNNNeuronType::ReLU, 0.25F}},

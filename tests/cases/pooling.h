@@ -2,7 +2,10 @@
 // Max and average pooling: windows, strides, offsets, edges, policies, the specification's
 // examples.
 
+#include <cmath>
+
 #include "../harness/pooling.h"
+#include "../harness/random.h"
 
 namespace cermet::test {
 
@@ -15,6 +18,12 @@ inline std::vector<double> over(double divisor, std::vector<double> values) {
   for (double& value : values) value /= divisor;
   return values;
 }
+/// 7 x 5 x 3, two images: NaN inside, in a corner, and twice in one window.
+inline const std::vector<float> with_nan = [] {
+  auto values = distinct_floats(210, 5);
+  for (const std::size_t at : {0U, 52U, 55U, 58U, 120U}) values[at] = std::nanf("");
+  return values;
+}();
 inline std::vector<float> ones(std::size_t count) { return std::vector<float>(count, 1.0F); }
 inline constexpr auto clamp = ImageEdgeMode::Clamp;
 inline constexpr NNPaddingMethod to_bottom_right =
@@ -75,6 +84,20 @@ inline std::vector<PoolingRow> pooling_rows(Data data) {
        .kernelWidth = 7,
        .kernelHeight = 7},
       {.row = {.name = "one_pixel", .source = {1, 1, 1}, .batch = 1}},
+
+      // A NaN is the result of every window that holds it, and of no other.
+      {.row = {.name = "nan", .source = {7, 5, 3}, .given = {.source = with_nan}, .quick = true},
+       .kernelWidth = 3,
+       .kernelHeight = 2},
+      {.row = {.name = "nan_clamp",
+               .source = {7, 5, 3},
+               .edge = clamp,
+               .given = {.source = with_nan},
+               .quick = true},
+       .kernelWidth = 3,
+       .kernelHeight = 3,
+       .strideInPixelsX = 2,
+       .strideInPixelsY = 2},
 
       // Policies.
       {.row = {.name = "valid", .source = {8, 7, 3}, .policy = Method::SizeValidOnly},

@@ -228,6 +228,66 @@ class Keeper final : public CNNConvolutionDataSource {
   std::shared_ptr<ConvolutionParameters> from_;
 };
 
+/// Never sees the parameters of the kernels, so that it works in its own.
+class Blind final : public CNNConvolutionDataSource {
+ public:
+  explicit Blind(std::shared_ptr<ConvolutionParameters> from) : from_(std::move(from)) {}
+  [[nodiscard]] DataType dataType() const override { return from_->dataType(); }
+  [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override {
+    return from_->descriptor();
+  }
+  [[nodiscard]] const void* weights() override { return from_->weights(); }
+  [[nodiscard]] const float* biasTerms() override { return from_->biasTerms(); }
+  [[nodiscard]] bool load() override { return true; }
+  void purge() override {}
+  [[nodiscard]] std::string label() const override { return "blind"; }
+  std::shared_ptr<CNNConvolutionWeightsAndBiasesState> update(
+      const CommandBuffer& commandBuffer,
+      const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
+      const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>&) override {
+    return from_->update(commandBuffer, gradientState, nullptr);
+  }
+  using CNNConvolutionDataSource::update;
+
+ private:
+  std::shared_ptr<ConvolutionParameters> from_;
+};
+
+TEST(Programs, ParametersOfTwoLayersAreOneTruth) {
+  // What is worked on in place must train like what is copied: alone and shared by two layers.
+  for (const std::size_t layers : {1U, 2U}) {
+    std::vector<std::vector<float>> trained;
+    for (const bool blind : {false, true}) {
+      RandomNumbers random(5);
+      auto values = std::make_shared<ConvolutionParameters>(
+          device(), "layer", CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 2, 2),
+          OptimizerSettings{OptimizerKind::momentum, 0.001F});
+      values->initialise(random);
+      std::shared_ptr<CNNConvolutionDataSource> source = values;
+      if (blind) source = std::make_shared<Blind>(values);
+      NNImageNodePtr at = NNImageNode::node();
+      for (std::size_t i = 0; i < layers; ++i)
+        at = CNNConvolutionNode::node(at, source)->resultImage();
+      const auto ends = NNInitialGradientNode::node(at)->trainingGraph(nullptr);
+      NNGraph graph(device(), ends.at(0)->resultImage(), false);
+      graph.setFormat(ImageFeatureChannelFormat::Float32);
+      const CommandQueue queue = device().makeCommandQueue();
+      for (std::uint64_t step = 0; step < 5; ++step) {
+        const Data data(3, step);
+        CommandBuffer commands = queue.makeCommandBuffer();
+        const ImageBatch inputs[] = {data.pictures};
+        graph.encodeBatch(commands, inputs);
+        commands.commit();
+        commands.waitUntilCompleted();
+        if (step == 2) graph.reloadFromDataSources();
+      }
+      const auto* weights = static_cast<const float*>(values->weights());
+      trained.emplace_back(weights, weights + 3 * 3 * 2 * 2);
+    }
+    EXPECT_EQ(trained[0], trained[1]) << layers << " layers";
+  }
+}
+
 TEST(Programs, GradientStatesThatTheUserKeepsAreNotWrittenAgain) {
   RandomNumbers random(5);
   const auto values = std::make_shared<ConvolutionParameters>(

@@ -8,9 +8,12 @@
 
 #include <chrono>
 #include <filesystem>
+#include <limits>
+#include <optional>
 #include <thread>
 
 #include "cermet/train/file.h"
+#include "help.h"
 
 namespace cermet {
 namespace {
@@ -117,10 +120,87 @@ TEST_F(TrainingRun, ResumeWithOtherOptionsIsRefused) {
     run();
     FAIL();
   } catch (const InvalidArgument& problem) {
-    const std::string text = problem.what();
-    EXPECT_NE(text.find("batch 20"), std::string::npos) << text;
-    EXPECT_NE(text.find("batch 10"), std::string::npos) << text;
+    EXPECT_EQ(std::string(problem.what()),
+              "train: batch is 20; needed 10, as in the checkpoint. Resume with the options of the "
+              "run (command.txt), or choose another folder with --out.");
   }
+}
+
+TEST_F(TrainingRun, AnOptionThatCannotBeTrainedWithIsNamed) {
+  const auto text = [&] { return test::text_of<InvalidArgument>([&] { run(); }); };
+  options_.epochs = 0;
+  EXPECT_EQ(text(), "train: epochs is 0; needed 1 or more.");
+  options_.epochs = 2;
+  options_.batch = -3;
+  EXPECT_EQ(text(), "train: batch is -3; needed 1 or more.");
+  options_.batch = 10;
+  for (const float rate : {0.0F, -1.0F, std::numeric_limits<float>::infinity(),
+                           std::numeric_limits<float>::quiet_NaN()}) {
+    options_.learning_rate = rate;
+    test::expect_parts(text(), {"train: learning-rate is ", "; needed a positive number."});
+  }
+  EXPECT_FALSE(fs::exists(options_.out)) << "a refused run made its folder";
+}
+
+/// Every entry of a checkpoint, taken away and replaced by what it cannot be.
+TEST_F(TrainingRun, AMalformedCheckpointIsRefusedByTheNameOfItsEntry) {
+  train_.count = test_.count = 20;  // of the first rows of bars: a small network, a small file
+  train_.height = train_.width = test_.height = test_.width = 4;
+  train_.pixels.resize(320);
+  test_.pixels.resize(320);
+  train_.labels.resize(20);
+  test_.labels.resize(20);
+  run();
+  const fs::path path = options_.out / "checkpoint.safetensors";
+  const SafeTensors good = read_safetensors(path);
+  options_.resume = true;
+  const auto text_with = [&](const std::string& entry, const std::optional<std::string>& value) {
+    SafeTensors bad = good;
+    if (value) {
+      bad.metadata.at(entry) = *value;
+    } else {
+      bad.metadata.erase(entry);
+    }
+    write_safetensors(path, bad);
+    return test::text_of<FileError>([&] { run(); });
+  };
+  const struct {
+    std::string entry, value, needed;
+  } cases[] = {
+      {"epochs_done", "x", "a whole number from 0 to 2"},
+      {"epochs_done", "", "a whole number from 0 to 2"},
+      {"epochs_done", "3", "a whole number from 0 to 2"},
+      {"epochs_done", "-1", "a whole number from 0 to 2"},
+      {"epochs_done", "99999999999999999999", "a whole number from 0 to 2"},
+      {"batches_done", "1.5", "a whole number from 0 to 2"},
+      {"loss", "much", "a finite number"},
+      {"loss", "nan", "a finite number"},
+      {"loss", "0x1p+1 ", "a finite number"},
+      {"correct", "1", "a whole number from 0 to 0"},
+      {"images", " 0", "a whole number from 0 to 20"},
+      {"steps", "many", "a whole number from 0 to 18446744073709551615"},
+      {"conv1.time_step", "12 ", "a whole number from 0 to 18446744073709551615"},
+      {"metrics", "[{\"epoch\": 1}]", "a list of the metrics of 2 epochs"},
+      {"metrics", "[", "a list of the metrics of 2 epochs"},
+      {"metrics", "[]", "a list of the metrics of 2 epochs"},
+      {"metrics", "5", "a list of the metrics of 2 epochs"},
+      {"options", "", "the options of a run"},
+      {"options", "batch 10 epochs 2", "the options of a run"},
+  };
+  for (const auto& one : cases) {
+    SCOPED_TRACE(one.entry + " = \"" + one.value + "\"");
+    test::expect_parts(
+        text_with(one.entry, one.value),
+        {path.string(), "metadata \"" + one.entry + "\" is ", "needed " + one.needed});
+  }
+  for (const std::string entry : {"epochs_done", "batches_done", "loss", "correct", "images",
+                                  "metrics", "options", "steps", "conv1.time_step"}) {
+    SCOPED_TRACE(entry);
+    test::expect_parts(text_with(entry, std::nullopt),
+                       {path.string(), "metadata \"" + entry + "\" is missing"});
+  }
+  write_safetensors(path, good);
+  EXPECT_EQ(run().epochs.size(), 2U) << "the sound checkpoint serves";
 }
 
 TEST_F(TrainingRun, AWeightsFileOfAnotherShapeIsRefused) {

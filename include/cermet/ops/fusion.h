@@ -12,9 +12,9 @@
 
 namespace cermet {
 
-/// destination = pooling(neuron(source)), and for the gradient `winners`: uint8, the tap (row-major)
-/// of each window that its gradient goes to, or `nobody` where the neuron's derivative there is 0.
-/// Offered for ReLU with a = 0 and windows that do not overlap.
+/// destination = pooling(neuron(source)), and for the gradient `winners`: uint8, the tap
+/// (row-major) of each window that its gradient goes to, or `nobody` where the neuron's derivative
+/// there is 0. Offered for ReLU with a = 0 and windows that do not overlap.
 struct NeuronPoolingMax {
   static constexpr std::string_view name = "CNNNeuron+CNNPoolingMax";
   static constexpr std::uint8_t nobody = 4;
@@ -24,9 +24,9 @@ struct NeuronPoolingMax {
   PoolingMax pooling{};
 };
 
-/// CNNConvolutionGradient.data of the gradient that pooling and neuron pass on: gradient and winners
-/// are those of NeuronPoolingMax, and what is 0 for certain is skipped. Equal to the unfused
-/// operators, up to rounding, for finite values.
+/// CNNConvolutionGradient.data of the gradient that pooling and neuron pass on: gradient and
+/// winners are those of NeuronPoolingMax, and what is 0 for certain is skipped. Equal to the
+/// unfused operators, up to rounding, for finite values.
 struct PooledConvolutionGradientData {
   static constexpr std::string_view name = "CNNPoolingMax+CNNNeuron+CNNConvolutionGradient.data";
   enum Slot { gradient, winners, weights, destination };

@@ -41,7 +41,9 @@ struct OptimizerSettings {
 };
 
 /// Weights and biases of one convolution or fully connected layer, with the optimiser that updates
-/// them. `update` encodes one optimiser step in place and returns the parameters.
+/// them. `update` encodes one optimiser step in place and returns the parameters. When it is shown
+/// the parameters of a kernel, it works in those from then on, so that nothing is copied; a source
+/// that several kernels show their own to keeps its own.
 class ConvolutionParameters final : public CNNConvolutionDataSource {
  public:
   ConvolutionParameters(const Device& device, std::string label,
@@ -91,7 +93,14 @@ class ConvolutionParameters final : public CNNConvolutionDataSource {
   std::shared_ptr<const CNNConvolutionDescriptor> descriptor_;
   std::vector<std::int64_t> weight_shape_;
   Buffer weights_, biases_;
-  std::shared_ptr<CNNConvolutionWeightsAndBiasesState> state_;
+  using StatePointer = std::shared_ptr<CNNConvolutionWeightsAndBiasesState>;
+  [[nodiscard]] StatePointer next_home(const StatePointer& shown);
+  void live_in(StatePointer state);
+  [[nodiscard]] StatePointer make_own() const;
+  void leave_kernel();
+
+  StatePointer state_;  // the parameters
+  enum class Home { own, of_a_kernel, own_for_good } home_ = Home::own;
   OptimizerKind kind_;
   std::shared_ptr<NNOptimizer> optimizer_;
   std::vector<Slot> slots_;

@@ -33,6 +33,16 @@ struct SafeTensors {
   [[nodiscard]] const SafeTensor& at(std::string_view name) const;
 };
 
+/// An entry of the metadata. FileError where there is none; `needed` and `remedy` end its message.
+[[nodiscard]] const std::string& metadata_entry(const SafeTensors& file, const std::string& name,
+                                                std::string needed, std::string remedy);
+/// An entry that is a whole number from 0 to `most`, in decimal digits. FileError otherwise.
+[[nodiscard]] std::uint64_t metadata_count(const SafeTensors& file, const std::string& name,
+                                           std::uint64_t most, std::string remedy);
+/// An entry that is a finite number. FileError otherwise.
+[[nodiscard]] double metadata_number(const SafeTensors& file, const std::string& name,
+                                     std::string remedy);
+
 /// Bytes of one element; 0 for an unknown type.
 [[nodiscard]] std::size_t safetensor_element_bytes(std::string_view dtype);
 

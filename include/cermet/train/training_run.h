@@ -25,6 +25,9 @@ struct TrainingOptions {
   bool resume = false;  // go on from out/checkpoint.safetensors
 };
 
+/// Throws InvalidArgument, in the name of the option, for a value that cannot be trained with.
+void check_options(const TrainingOptions& options);
+
 struct EpochMetrics {
   int epoch = 0;
   double loss = 0, train_accuracy = 0, test_accuracy = 0, images_per_second = 0, learning_rate = 0;
@@ -40,7 +43,7 @@ struct TrainingReport {
 /// model.safetensors, metrics.jsonl (a line for each epoch), metrics.csv, command.txt and
 /// checkpoint.safetensors (after every epoch and when stopped). A resumed run continues bit for bit
 /// as if it had not been stopped; throws InvalidArgument where batch, epochs, rate, optimiser or
-/// seed differ from the checkpoint's.
+/// seed differ from the checkpoint's, and FileError where the checkpoint is not one of a run.
 [[nodiscard]] TrainingReport train_digits(const Device& device, const DigitSet& train,
                                           const DigitSet& test, const TrainingOptions& options,
                                           std::FILE* progress, const std::atomic<bool>& stop);

@@ -1,0 +1,64 @@
+// A training step in its steady state allocates nothing of its own, on any thread.
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "graph/network.h"
+
+namespace {
+std::atomic<bool> counting{false};
+std::atomic<std::size_t> allocations{0};
+
+/// oneDNN makes a map of its arguments at each call.
+bool is_onednn(const void* caller) {
+  Dl_info info{};
+  return dladdr(caller, &info) != 0 && std::strstr(info.dli_fname, "dnnl") != nullptr;
+}
+}  // namespace
+
+// g++ 12 does not see that these belong together.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+void* operator new(std::size_t bytes) {
+  if (counting && !is_onednn(__builtin_return_address(0))) ++allocations;
+  if (void* memory = std::malloc(bytes)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace cermet::test {
+namespace {
+
+TEST(Allocations, NoneInASteadyTrainingStep) {
+  for (const OptimizerKind kind :
+       {OptimizerKind::sgd, OptimizerKind::momentum, OptimizerKind::rmsprop, OptimizerKind::adam}) {
+    const Parameters parameters({kind, 0.01F});
+    TrainingGraph training(parameters, 6);
+    const CommandQueue queue = device().makeCommandQueue();
+    const Data data(6, 1);
+    const std::vector<ImageBatch> inputs = training.inputs(data);
+    std::vector<ImageBatch> losses;
+    losses.reserve(1);
+    const auto step = [&] {
+      CommandBuffer commands = queue.makeCommandBuffer();
+      losses.clear();
+      training.graph->encodeBatch(commands, inputs, {}, &losses, nullptr);
+      commands.commit();
+      commands.waitUntilCompleted();
+    };
+    for (int warm_up = 0; warm_up < 30; ++warm_up) step();
+    allocations = 0;
+    counting = true;
+    for (int i = 0; i < 100; ++i) step();
+    counting = false;
+    EXPECT_EQ(allocations, 0U) << name_of(kind);
+  }
+}
+
+}  // namespace
+}  // namespace cermet::test
