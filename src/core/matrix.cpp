@@ -255,6 +255,7 @@ void prefetch(const CommandBuffer& commandBuffer, std::span<const Descriptor> li
     sizes.push_back(own_bytes(described(descriptor, subject)));
   }
   std::vector<detail::MemoryPtr> blocks;
+  blocks.reserve(sizes.size());
   for (const std::size_t bytes : sizes) blocks.push_back(recording.temporary(bytes));
   for (auto& block : blocks) recording.recycle(std::move(block));
 }
