@@ -88,9 +88,9 @@ struct Args {
   }
 };
 
-/// Threads worth waking for `elements` of cheap work. A region costs a microsecond while its threads
-/// spin and fifty once they sleep, as they do between the steps of a small network: each thread
-/// should have some twenty microseconds to do.
+/// Threads worth waking for `elements` of cheap work. A region costs a microsecond while its
+/// threads spin and fifty once they sleep, as they do between the steps of a small network: each
+/// thread should have some twenty microseconds to do.
 [[nodiscard]] inline int threads_for(std::int64_t elements, const Engine& engine,
                                      std::int64_t elements_per_thread = 65536) {
   return static_cast<int>(
