@@ -507,8 +507,9 @@ CNNBatchNormalizationStatisticsGradient::CNNBatchNormalizationStatisticsGradient
 void CNNBatchNormalizationStatisticsGradient::code(Coder& coder) {
   CNNGradientKernel::code(coder);
   coder("fusedNeuronDescriptor", neuron_);
+  if (!coder.is_reading()) return;
   op_.forward.activation = neuron_.activation();
-  if (coder.is_reading()) move_to(device());
+  move_to(device());
 }
 void CNNBatchNormalizationStatisticsGradient::move_to(const Device& device) {
   KernelOf::move_to(device);
@@ -628,8 +629,9 @@ void CNNBatchNormalizationGradient::record(detail::BinaryEncoding& e) const {
 void CNNBatchNormalizationGradient::code(Coder& coder) {
   CNNGradientKernel::code(coder);
   coder("fusedNeuronDescriptor", neuron_);
+  if (!coder.is_reading()) return;
   op_.forward.activation = neuron_.activation();
-  if (coder.is_reading()) move_to(device());
+  move_to(device());
 }
 void CNNBatchNormalizationGradient::move_to(const Device& device) {
   KernelOf::move_to(device);

@@ -87,6 +87,11 @@ void CNNConvolutionDescriptor::code(Coder& coder) {
   coder("fusedNeuronDescriptor", neuron_);
   coder("factor", folding_.factor);
   coder("addend", folding_.addend);
+  const std::size_t terms = folding_.factor.empty() ? 0 : output_channels_;
+  if (coder.is_reading() && (folding_.factor.size() != terms || folding_.addend.size() != terms)) {
+    coder.refuse("factor", std::to_string(folding_.factor.size()) + " terms",
+                 std::to_string(output_channels_) + " of factor and addend, or none");
+  }
 }
 void CNNConvolutionDescriptor::encodeWithCoder(Coder& coder) const {
   Coder place = coder;
@@ -103,7 +108,6 @@ CNNDepthWiseConvolutionDescriptor::CNNDepthWiseConvolutionDescriptor(Coder& code
   Coder place = coder;
   place.begin("CNNDepthWiseConvolutionDescriptor", "", coder.device());
   code(place);
-  if (inputFeatureChannels() == 0) place.refuse("inputFeatureChannels", "0", "1 or more");
   static_cast<void>(ConvolutionShape::of(*this, "CNNDepthWiseConvolutionDescriptor", ""));
 }
 
@@ -249,7 +253,8 @@ CNNConvolution::CNNConvolution(const Device& device,
 void CNNConvolution::code(Coder& coder) {
   CNNKernel::code(coder);
   coder("accumulatorPrecisionOption", accumulator_, NNConvolutionAccumulatorPrecisionOption::Float);
-  shape_ = ConvolutionShape::code(coder, shape_, class_name());
+  auto shape = ConvolutionShape::code(coder, shape_, class_name());
+  if (coder.is_reading()) shape_ = std::move(shape);
   detail::code_parameters(coder, *this, *shape_, source_, weights_, true);
   if (!weights_->weights) coder.refuse("weights", "missing", "values or a data source");
 }
@@ -362,10 +367,13 @@ void CNNConvolutionGradient::code(Coder& coder) {
   CNNGradientKernel::code(coder);
   unsigned option = static_cast<unsigned>(option_);
   coder("gradientOption", option);
-  if (option < 1 || option > 3) coder.refuse("gradientOption", std::to_string(option), "1 to 3");
-  option_ = static_cast<CNNConvolutionGradientOption>(option);
+  if (coder.is_reading()) {
+    if (option < 1 || option > 3) coder.refuse("gradientOption", std::to_string(option), "1 to 3");
+    option_ = static_cast<CNNConvolutionGradientOption>(option);
+  }
   coder("serializeWeightsAndBiases", serialize_);
-  shape_ = ConvolutionShape::code(coder, shape_, class_name());
+  auto shape = ConvolutionShape::code(coder, shape_, class_name());
+  if (coder.is_reading()) shape_ = std::move(shape);
   detail::code_parameters(coder, *this, *shape_, source_, weights_, serialize_);
 }
 void CNNConvolutionGradient::move_to(const Device& device) {

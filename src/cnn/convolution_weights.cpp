@@ -164,10 +164,11 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::code(
       part.refuse("kernelWidth", "part of a size that overflows", "weights that fit memory");
     }
   }
-  for (const std::vector<float>* terms : {&fields.folding.factor, &fields.folding.addend}) {
-    const std::size_t wanted = fields.folding.factor.empty() ? 0 : fields.outputs;
-    if (terms->size() == wanted) continue;
-    part.refuse("factor", std::to_string(terms->size()) + " terms", std::to_string(wanted));
+  const auto& [factor, addend] = fields.folding;
+  const std::size_t terms = factor.empty() ? 0 : fields.outputs;
+  if (factor.size() != terms || addend.size() != terms) {
+    part.refuse("factor", std::to_string(factor.size()) + " terms",
+                std::to_string(fields.outputs) + " of factor and addend, or none");
   }
   CNNConvolutionDescriptor plain;
   CNNDepthWiseConvolutionDescriptor depthwise;

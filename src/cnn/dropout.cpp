@@ -123,7 +123,7 @@ void CNNDropout::code(Coder& coder) {
   coder("seed", seed_);
   coder("maskStrideInPixels", strides_);
   coder("encode_number", encodes_);
-  op_ = checked(keepProbability(), strides_, class_name());
+  if (coder.is_reading()) op_ = checked(keepProbability(), strides_, class_name());
 }
 
 StateBatch CNNDropout::make_state_batch(const detail::StateOrigin& origin,
@@ -199,7 +199,7 @@ void CNNDropoutGradient::code(Coder& coder) {
   coder("keepProbability", op_.forward.keepProbability);
   coder("seed", seed_);
   coder("maskStrideInPixels", strides_);
-  op_.forward = checked(keepProbability(), strides_, class_name());
+  if (coder.is_reading()) op_.forward = checked(keepProbability(), strides_, class_name());
 }
 
 void CNNDropoutGradient::apply(const ForwardRecord& forward) {

@@ -107,6 +107,7 @@ void CNNKernel::code(Coder& coder) {
   coder("edgeMode", edge_, ImageEdgeMode::Constant);
   coder("padding", padding_, NNPadding::stock());
   coder("destinationImageAllocator", allocator_, ImageAllocator::stock());
+  if (!coder.is_reading()) return;
   setPadding(padding_);  // none: the default
   setDestinationImageAllocator(allocator_);
 }
@@ -384,6 +385,7 @@ void CNNBinaryKernel::code(Coder& coder) {
   coder("destinationFeatureChannelOffset", destination_channel_);
   coder("padding", padding_, NNPadding::stock());
   coder("destinationImageAllocator", allocator_, ImageAllocator::stock());
+  if (!coder.is_reading()) return;
   setPadding(padding_);  // none: the default
   setDestinationImageAllocator(allocator_);
 }

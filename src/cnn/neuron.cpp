@@ -99,8 +99,9 @@ CNNNeuron::CNNNeuron(const Device& device, const NNNeuronDescriptor& neuronDescr
 void CNNNeuron::code(Coder& coder) {
   CNNKernel::code(coder);
   coder("neuronDescriptor", descriptor_);
+  if (!coder.is_reading()) return;
   op_.activation = descriptor_.activation();
-  if (coder.is_reading()) move_to(device());
+  move_to(device());
 }
 void CNNNeuron::move_to(const Device& device) {
   KernelOf::move_to(device);
@@ -140,8 +141,9 @@ CNNNeuronGradient::CNNNeuronGradient(const Device& device,
 void CNNNeuronGradient::code(Coder& coder) {
   CNNGradientKernel::code(coder);
   coder("neuronDescriptor", descriptor_);
+  if (!coder.is_reading()) return;
   op_.forward.activation = descriptor_.activation();
-  if (coder.is_reading()) move_to(device());
+  move_to(device());
 }
 void CNNNeuronGradient::move_to(const Device& device) {
   KernelOf::move_to(device);

@@ -57,6 +57,7 @@ void code(Coder& coder, SpatialNormalization& op, std::string_view kernel) {
   coder("alpha", op.alpha);
   coder("beta", op.beta);
   coder("delta", op.delta);
+  if (!coder.is_reading()) return;
   op.window = window_of(static_cast<std::size_t>(std::max(op.window.kernelWidth, 0)),
                         static_cast<std::size_t>(std::max(op.window.kernelHeight, 0)), kernel);
 }

@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::string_view version_key = "cermet_archive", structure_key = "structure";
 constexpr std::string_view class_key = "class", same_key = "same";
-constexpr int deepest = 64;  // parts within parts; the library's own archives have five
+constexpr std::size_t deepest = 64;  // parts within parts; the library's own archives have five
 constexpr std::string_view damaged = "Write the archive again, or fetch it again.";
 
 /// At most a line of something that a damaged file may have made long.
@@ -45,7 +45,7 @@ std::string excerpt(const json& value) {
 json parse_structure(const std::string& name, const std::string& text) {
   std::vector<std::set<std::string>> keys;
   const auto check = [&](int depth, json::parse_event_t event, const json& parsed) {
-    if (depth > deepest) {
+    if (static_cast<std::size_t>(depth) > deepest) {
       fail_archive(name, structure_key, "nested too deep",
                    fmt::format("at most {} levels", deepest));
     }
@@ -277,6 +277,24 @@ void Coder::begin(std::string_view class_name, std::string_view label, const Dev
 
 namespace {
 
+/// Marks an object as being read; objects within objects may be as deep as places within places.
+struct Begun {
+  Begun(std::set<std::string>& paths, const std::string& path)
+      : is_circle(paths.size() >= deepest || !paths.insert(path).second),
+        paths_(paths),
+        path_(path) {}
+  ~Begun() {
+    if (!is_circle) paths_.erase(path_);
+  }
+  Begun(const Begun&) = delete;
+  Begun& operator=(const Begun&) = delete;
+  const bool is_circle;
+
+ private:
+  std::set<std::string>& paths_;
+  std::string path_;
+};
+
 const json& found(const Coder& coder, const json& node, std::string_view key,
                   std::string_view needed) {
   if (!coder.contains(key)) coder.refuse(key, "missing", std::string(needed));
@@ -349,11 +367,13 @@ double Coder::code_number(std::string_view key, double value, double most) const
 }
 
 void Coder::operator()(std::string_view key, float& value) const {
-  value = static_cast<float>(
-      code_number(key, value, static_cast<double>(std::numeric_limits<float>::max())));
+  const double coded =
+      code_number(key, value, static_cast<double>(std::numeric_limits<float>::max()));
+  if (is_reading()) value = static_cast<float>(coded);
 }
 void Coder::operator()(std::string_view key, double& value) const {
-  value = code_number(key, value, std::numeric_limits<double>::max());
+  const double coded = code_number(key, value, std::numeric_limits<double>::max());
+  if (is_reading()) value = coded;
 }
 void Coder::operator()(std::string_view key, std::optional<float>& value) const {
   bool given = value.has_value();
@@ -361,7 +381,7 @@ void Coder::operator()(std::string_view key, std::optional<float>& value) const 
   part("given", given);
   float number = value.value_or(0.0F);
   if (given) part("value", number);
-  value = given ? std::optional(number) : std::nullopt;
+  if (is_reading()) value = given ? std::optional(number) : std::nullopt;
 }
 
 void Coder::operator()(std::string_view key, std::string& value) const {
@@ -464,8 +484,9 @@ void Codable::encodeWithCoder(Coder& coder) const {
     fail({"Archive", "", "the object", "of a class whose supportsSecureCoding() is false",
           "one that can be archived", "Override what Codable declares."});
   }
-  coder.begin(archive_name(), "", coder.device());
-  const_cast<Codable&>(*this).code(coder);  // which writes, and so changes nothing
+  Coder place = coder;
+  place.begin(archive_name(), "", coder.device());
+  const_cast<Codable&>(*this).code(place);  // which writes, and so changes nothing
 }
 
 void register_codable(const std::string& name, CodableFactory factory) {
@@ -522,7 +543,8 @@ std::shared_ptr<Codable> Coder::code_object(std::string_view key,
   if (const auto known = archive_->objects.find(first); known != archive_->objects.end()) {
     return known->second;
   }
-  if (!archive_->begun.insert(first).second) refuse(key, "an object inside itself", "no circle");
+  const Begun begun(archive_->begun, first);
+  if (begun.is_circle) refuse(key, "an object inside itself", "no circle");
   Coder part(archive_,
              std::make_shared<Place>(Place{node, first + "/", place_->subject, place_->label}));
   const std::string name = part.archived_class();

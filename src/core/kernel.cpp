@@ -36,7 +36,7 @@ void Kernel::move_to(const Device& device) { device_ = device; }
 void Kernel::finish_copy(const Kernel& original, const Device& device) {
   if (class_name() != original.class_name()) {
     original.complain("copy", "called through the base class " + std::string(class_name()),
-                      "a call on the class itself", "Use the function copy of nn/archive.h.");
+                      "a call on the class itself, or on CNNKernel, CNNBinaryKernel or Kernel", "");
   }
   if (device) static_cast<void>(detail::DeviceImpl::of(device));
   move_to(device ? device : original.device());

@@ -109,12 +109,13 @@ std::unique_ptr<Kernel> decode_kernel(Coder& coder, const Device& device,
   return found->make(coder, device ? device : CreateSystemDefaultDevice());
 }
 
-std::unique_ptr<Kernel> copy(const Kernel& kernel, const Device& device) {
-  const Entry* found = find(kernel.class_name());
-  std::unique_ptr<Kernel> made = found != nullptr ? found->copy(kernel, device) : nullptr;
+// A member of the base, defined where the classes are known.
+std::unique_ptr<Kernel> Kernel::copy(const Device& device) const {
+  const Entry* found = find(class_name());
+  std::unique_ptr<Kernel> made = found != nullptr ? found->copy(*this, device) : nullptr;
   if (!made) {
-    fail({kernel.class_name(), kernel.label(), "the class", "not one of the library",
-          "a kernel class of the library", "Copy a kernel of your own class as its own class."});
+    complain("the class", "unknown to this function", "a kernel class of the library",
+             "Copy a kernel of a class of your own through that class.");
   }
   return made;
 }

@@ -715,7 +715,7 @@ std::unique_ptr<K> pooling(const Device& device) {
   return k;
 }
 template <class K>
-std::unique_ptr<K> spatial(const Device& device) {
+std::unique_ptr<K> windowed(const Device& device) {
   auto k = std::make_unique<K>(device, 3, 2);
   k->setAlpha(1.5F);
   k->setBeta(0.75F);
@@ -798,11 +798,13 @@ std::vector<ArchiveRow> made() {
       plain<CNNLogSoftMaxGradient>(
           "CNNLogSoftMaxGradient",
           [](Kernel& k) { return run_gradient(k, CNNLogSoftMax(k.device()), true); }),
-      row<CNNSpatialNormalization>("CNNSpatialNormalization", spatial<CNNSpatialNormalization>,
+      row<CNNSpatialNormalization>("CNNSpatialNormalization", windowed<CNNSpatialNormalization>,
                                    run_unary),
       row<CNNSpatialNormalizationGradient>(
-          "CNNSpatialNormalizationGradient", spatial<CNNSpatialNormalizationGradient>,
-          [](Kernel& k) { return run_gradient(k, *spatial<CNNSpatialNormalization>(k.device())); }),
+          "CNNSpatialNormalizationGradient", windowed<CNNSpatialNormalizationGradient>,
+          [](Kernel& k) {
+            return run_gradient(k, *windowed<CNNSpatialNormalization>(k.device()));
+          }),
       row<NNOptimizerStochasticGradientDescent>(
           "NNOptimizerStochasticGradientDescent",
           [](const Device& device) {

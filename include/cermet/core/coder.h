@@ -54,8 +54,8 @@ class Codable {
 
 /// Makes an object from its fields, as `initWithCoder:` does.
 using CodableFactory = std::function<std::shared_ptr<Codable>(Coder&)>;
-/// Objects archived as `name` are read with `factory` from now on. Throws InvalidArgument for an
-/// empty name or factory, and for a name of the library.
+/// Objects archived as `name` are read with `factory` from now on; names of the library's own
+/// objects keep their meaning. Throws InvalidArgument for an empty name or factory.
 void register_codable(const std::string& name, CodableFactory factory);
 /// The same with `T(Coder&)`.
 template <std::derived_from<Codable> T>
@@ -96,7 +96,7 @@ class Coder {
   /// The class of the object at this place; empty: there is none.
   [[nodiscard]] std::string archived_class() const;
 
-  // Fields: written when writing, assigned when reading.
+  // Fields: written when writing, which assigns nothing, and assigned when reading.
   void operator()(std::string_view key, bool& value) const;
   void operator()(std::string_view key, float& value) const;
   void operator()(std::string_view key, double& value) const;
@@ -107,12 +107,14 @@ class Coder {
   void operator()(std::string_view key, std::optional<float>& value) const;
   template <std::integral T>
   void operator()(std::string_view key, T& value) const {
+    T coded{};
     if constexpr (std::is_signed_v<T>) {
-      value = static_cast<T>(
+      coded = static_cast<T>(
           code_signed(key, value, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
     } else {
-      value = static_cast<T>(code_unsigned(key, value, std::numeric_limits<T>::max()));
+      coded = static_cast<T>(code_unsigned(key, value, std::numeric_limits<T>::max()));
     }
+    if (is_reading()) value = coded;
   }
   /// One of the cases from 0 to `last`.
   template <class E>
@@ -127,7 +129,7 @@ class Coder {
   void flags(std::string_view key, E& value) const {
     auto bits = static_cast<std::underlying_type_t<E>>(value);
     (*this)(key, bits);
-    value = static_cast<E>(bits);
+    if (is_reading()) value = static_cast<E>(bits);
   }
   /// A value with fields of its own, which its `code(Coder&)` lists.
   template <class T>

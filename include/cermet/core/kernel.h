@@ -42,11 +42,15 @@ class Kernel {
   [[nodiscard]] virtual std::string_view class_name() const = 0;
 
   /// Writes all that makes this kernel: its class, what it was made with, every property. Each
-  /// concrete class `K` has `K(Coder&, const Device&)`, which makes an equal kernel, and
-  /// `copy(device)`, which makes one for another device (nil: the same): padding policy and
-  /// allocator are shared, data sources copied where they can be. Throws InvalidArgument where a
-  /// policy, allocator or data source cannot be archived (spec: core 4.4; docs/guide/archives.md).
+  /// concrete class has a constructor from a coder and a device, which makes an equal kernel.
+  /// Throws InvalidArgument where a policy, allocator or data source cannot be archived (spec:
+  /// core 4.4; docs/guide/archives.md).
   void encodeWithCoder(Coder& coder) const;
+  /// The same kernel for another device; nil: for this one. Padding policy and allocator are
+  /// shared, data sources copied if they can be, weights made again as they are in memory now: let
+  /// work that changes them complete first. Concrete classes return their own type by value. Throws
+  /// InvalidArgument for a class that is not the library's.
+  [[nodiscard]] std::unique_ptr<Kernel> copy(const Device& device = {}) const;
 
  protected:
   /// For subclasses: a kernel that `read` then fills.

@@ -1,5 +1,5 @@
 #pragma once
-// Kernels of any class: from an archive, and as copies (docs/guide/archives.md; spec: core 4).
+// Kernels of any class from an archive (docs/guide/archives.md; spec: core 4.5).
 
 #include <memory>
 #include <span>
@@ -34,8 +34,5 @@ template <class T = Kernel>
   static_cast<void>(kernel.release());
   return std::unique_ptr<T>(wanted);
 }
-
-/// `kernel.copy(device)` of its own class. InvalidArgument for a class of the caller's.
-[[nodiscard]] std::unique_ptr<Kernel> copy(const Kernel& kernel, const Device& device = {});
 
 }  // namespace cermet
