@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,10 @@ struct ArchiveRow {
   std::function<std::unique_ptr<Kernel>(const Device&)> make;
   /// What it computes on fixed images, in place of properties that `make` set and this overrides.
   std::function<Bits(Kernel&)> run;
+
+  friend std::ostream& operator<<(std::ostream& out, const ArchiveRow& row) {
+    return out << row.name;
+  }
 };
 
 [[nodiscard]] const std::vector<ArchiveRow>& archive_rows();
@@ -74,8 +79,8 @@ class TestWeights : public CNNConvolutionDataSource {
   bool codable_ = false;
 };
 
-/// 3x2 windows, 4 channels to 8 in two groups, strides, dilation, a fused neuron; `pixels` 0: or
-/// fully connected over 3x2 pixels.
+/// 3x2 windows, 4 channels to 8 in two groups, strides, dilation, a folded batch normalisation and
+/// a fused PReLU; `connected`: one group, plain windows, for fully connected layers.
 [[nodiscard]] std::shared_ptr<TestWeights> test_weights(bool codable, bool connected = false);
 
 }  // namespace cermet::test
