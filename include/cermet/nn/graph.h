@@ -90,6 +90,11 @@ class NNGraph final : public Kernel {
   [[nodiscard]] std::string debugDescription() const;
 
  private:
+  /// Graphs are not archived: their nodes make them again.
+  void code(Coder&) override {
+    complain("the graph", "archived", "made from its nodes again",
+             "Archive its kernels, or save its parameters.");
+  }
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
