@@ -113,6 +113,17 @@ CNNArithmetic::CNNArithmetic(const Device& device, ArithmeticKind kind) : Kernel
   op_.kind = kind;
 }
 
+void CNNArithmetic::code(Coder& coder) {
+  CNNBinaryKernel::code(coder);
+  coder("primaryScale", op_.primaryScale);
+  coder("secondaryScale", op_.secondaryScale);
+  coder("bias", op_.bias);
+  coder("primaryStrideInFeatureChannels", primary_stride_c_);
+  coder("secondaryStrideInFeatureChannels", secondary_stride_c_);
+  coder("minimumValue", op_.minimumValue);
+  coder("maximumValue", op_.maximumValue);
+}
+
 bool CNNArithmetic::has_limits() const {
   return op_.minimumValue != std::numeric_limits<float>::lowest() ||
          op_.maximumValue != std::numeric_limits<float>::max();
@@ -241,6 +252,17 @@ CNNArithmeticGradient::CNNArithmeticGradient(const Device& device, ArithmeticKin
     : KernelOf(device), of_secondary_(isSecondarySourceFilter) {
   op_.kind = kind;
   if (kind == ArithmeticKind::subtract && of_secondary_) op_.primaryScale = -1;
+}
+
+void CNNArithmeticGradient::code(Coder& coder) {
+  CNNGradientKernel::code(coder);
+  coder("isSecondarySourceFilter", of_secondary_);
+  coder("primaryScale", op_.primaryScale);
+  coder("secondaryScale", op_.secondaryScale);
+  coder("bias", op_.bias);
+  coder("secondaryStrideInFeatureChannels", secondary_stride_c_);
+  coder("minimumValue", op_.minimumValue);
+  coder("maximumValue", op_.maximumValue);
 }
 
 void CNNArithmeticGradient::place(const CNNArithmeticGradientState& forward) {

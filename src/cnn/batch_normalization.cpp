@@ -255,6 +255,56 @@ CNNBatchNormalization::CNNBatchNormalization(
   load(all_slots);
 }
 
+CNNBatchNormalization::CNNBatchNormalization(Coder& coder, const Device& device)
+    : KernelOf(device),
+      parameters_(std::make_shared<Parameters>()),
+      identity_(std::make_shared<int>()) {
+  read(coder);
+}
+
+void CNNBatchNormalization::code(Coder& coder) {
+  CNNKernel::code(coder);
+  coder("numberOfFeatureChannels", channels_);
+  coder("epsilon", op_.epsilon);
+  coder("fusedNeuronDescriptor", neuron_);
+  const bool reading = coder.is_reading();
+  std::shared_ptr<CNNBatchNormalizationDataSource> source =
+      source_ && source_->supportsSecureCoding() ? source_ : nullptr;
+  coder("dataSource", source);
+  if (reading) source_ = std::move(source);
+  for (const auto& [name, slot] : {std::pair{"gamma", Slot::gamma_slot},
+                                   {"beta", Slot::beta_slot},
+                                   {"mean", Slot::mean_slot},
+                                   {"variance", Slot::variance_slot}}) {
+    Buffer& buffer = parameters_->values[slot];
+    std::vector<float> values;
+    if (!reading) values.assign(buffer.as<float>().begin(), buffer.as<float>().end());
+    coder.tensor(name, values, std::array{channels_});
+    if (reading) buffer = device().makeBuffer(values.data(), values.size() * sizeof(float));
+  }
+  if (!reading) return;
+  if (channels_ == 0) coder.refuse("numberOfFeatureChannels", "0", "1 or more");
+  op_.activation = neuron_.activation();
+  check_slopes(*this, neuron_, channels_);
+  slopes_ = slope_buffer(device(), neuron_);
+}
+void CNNBatchNormalization::move_to(const Device& device) {
+  if (source_) {
+    if (auto other = source_->copy(device)) source_ = std::move(other);
+  }
+  if (!(device == this->device())) {
+    auto moved = std::make_shared<Parameters>(*parameters_);
+    for (Buffer& buffer : moved->values) {
+      const Buffer before = buffer;
+      buffer = device.makeBuffer(before.contents(), before.length());
+    }
+    parameters_ = std::move(moved);
+    identity_ = std::make_shared<int>();  // states of the other device do not fit
+    slopes_ = slope_buffer(device, neuron_);
+  }
+  KernelOf::move_to(device);
+}
+
 void CNNBatchNormalization::reloadDataSource(
     std::shared_ptr<CNNBatchNormalizationDataSource> dataSource) {
   CNNBatchNormalization fresh(*this);  // a failure leaves this kernel as it is
@@ -454,6 +504,18 @@ CNNBatchNormalizationStatisticsGradient::CNNBatchNormalizationStatisticsGradient
   op_.forward.activation = neuron_.activation();
 }
 
+void CNNBatchNormalizationStatisticsGradient::code(Coder& coder) {
+  CNNGradientKernel::code(coder);
+  coder("fusedNeuronDescriptor", neuron_);
+  if (!coder.is_reading()) return;
+  op_.forward.activation = neuron_.activation();
+  move_to(device());
+}
+void CNNBatchNormalizationStatisticsGradient::move_to(const Device& device) {
+  KernelOf::move_to(device);
+  slopes_ = slope_buffer(device, neuron_);
+}
+
 void CNNBatchNormalizationStatisticsGradient::record(detail::BinaryEncoding&) const {
   complain("destinationImage", "given", "none: statistics make no image",
            "Use encodeBatch with a state.");
@@ -562,6 +624,18 @@ void CNNBatchNormalizationGradient::record(detail::BinaryEncoding& e) const {
        array(BNState::gradient_for_gamma_slot), array(BNState::gradient_for_beta_slot),
        array(BNState::sums_slot), e.destination});
   state.gradient_was_used();
+}
+
+void CNNBatchNormalizationGradient::code(Coder& coder) {
+  CNNGradientKernel::code(coder);
+  coder("fusedNeuronDescriptor", neuron_);
+  if (!coder.is_reading()) return;
+  op_.forward.activation = neuron_.activation();
+  move_to(device());
+}
+void CNNBatchNormalizationGradient::move_to(const Device& device) {
+  KernelOf::move_to(device);
+  slopes_ = slope_buffer(device, neuron_);
 }
 
 void CNNBatchNormalizationGradient::encode(

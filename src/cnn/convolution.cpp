@@ -48,13 +48,7 @@ std::shared_ptr<CNNConvolutionDescriptor> CNNConvolutionDescriptor::cnnConvoluti
   auto descriptor = cnnConvolutionDescriptor(kernelWidth, kernelHeight, inputFeatureChannels,
                                              outputFeatureChannels);
   if (neuronFilter != nullptr) {
-    NNNeuronDescriptor neuron;
-    neuron.setNeuronType(neuronFilter->neuronType());
-    neuron.setA(neuronFilter->a());
-    neuron.setB(neuronFilter->b());
-    neuron.setC(neuronFilter->c());
-    neuron.setData(neuronFilter->data());
-    descriptor->setFusedNeuronDescriptor(std::move(neuron));
+    descriptor->setNeuron(std::make_shared<CNNNeuron>(*neuronFilter));
   }
   return descriptor;
 }
@@ -65,6 +59,56 @@ CNNDepthWiseConvolutionDescriptor::cnnConvolutionDescriptor(std::size_t kernelWi
                                                             std::size_t outputFeatureChannels) {
   return made<CNNDepthWiseConvolutionDescriptor>(kernelWidth, kernelHeight, inputFeatureChannels,
                                                  outputFeatureChannels);
+}
+
+void CNNConvolutionDescriptor::setNeuron(std::shared_ptr<const CNNNeuron> neuron) {
+  NNNeuronDescriptor descriptor;
+  if (neuron) {
+    descriptor.setNeuronType(neuron->neuronType());
+    descriptor.setA(neuron->a());
+    descriptor.setB(neuron->b());
+    descriptor.setC(neuron->c());
+    descriptor.setData(neuron->data());
+  }
+  neuron_ = std::move(descriptor);
+  neuron_object_ = std::move(neuron);
+}
+
+void CNNConvolutionDescriptor::code(Coder& coder) {
+  coder("kernelWidth", kernel_width_);
+  coder("kernelHeight", kernel_height_);
+  coder("inputFeatureChannels", input_channels_);
+  coder("outputFeatureChannels", output_channels_);
+  coder("strideInPixelsX", stride_x_);
+  coder("strideInPixelsY", stride_y_);
+  coder("groups", groups_);
+  coder("dilationRateX", dilation_x_);
+  coder("dilationRateY", dilation_y_);
+  coder("fusedNeuronDescriptor", neuron_);
+  coder("factor", folding_.factor);
+  coder("addend", folding_.addend);
+  const std::size_t terms = folding_.factor.empty() ? 0 : output_channels_;
+  if (coder.is_reading() && (folding_.factor.size() != terms || folding_.addend.size() != terms)) {
+    coder.refuse("factor", std::to_string(folding_.factor.size()) + " terms",
+                 std::to_string(output_channels_) + " of factor and addend, or none");
+  }
+}
+void CNNConvolutionDescriptor::encodeWithCoder(Coder& coder) const {
+  Coder place = coder;
+  place.begin(archive_name(), "", coder.device());
+  const_cast<CNNConvolutionDescriptor&>(*this).code(place);  // which writes
+}
+CNNConvolutionDescriptor::CNNConvolutionDescriptor(Coder& coder) {
+  Coder place = coder;
+  place.begin("CNNConvolutionDescriptor", "", coder.device());
+  code(place);
+  static_cast<void>(ConvolutionShape::of(*this, "CNNConvolutionDescriptor", ""));
+}
+CNNDepthWiseConvolutionDescriptor::CNNDepthWiseConvolutionDescriptor(Coder& coder) {
+  Coder place = coder;
+  place.begin("CNNDepthWiseConvolutionDescriptor", "", coder.device());
+  code(place);
+  static_cast<void>(ConvolutionShape::of(*this, "CNNDepthWiseConvolutionDescriptor", ""));
 }
 
 void CNNConvolutionDescriptor::setBatchNormalizationParametersForInference(const float* mean,
@@ -88,10 +132,11 @@ void CNNConvolutionDescriptor::setNeuronType(CNNNeuronType neuronType, float par
     fail({"CNNConvolutionDescriptor", "", "neuronType", "PReLU", "a neuron with shared parameters",
           "Use setNeuronToPReLUWithParametersA."});
   }
-  neuron_ = NNNeuronDescriptor::cnnNeuronDescriptor(neuronType, parameterA, parameterB);
+  setFusedNeuronDescriptor(
+      NNNeuronDescriptor::cnnNeuronDescriptor(neuronType, parameterA, parameterB));
 }
 void CNNConvolutionDescriptor::setNeuronToPReLUWithParametersA(std::span<const float> a) {
-  neuron_ = NNNeuronDescriptor::cnnNeuronPReLUDescriptor(a);
+  setFusedNeuronDescriptor(NNNeuronDescriptor::cnnNeuronPReLUDescriptor(a));
 }
 
 // ---- states
@@ -205,6 +250,26 @@ CNNConvolution::CNNConvolution(const Device& device,
                                biasTerms, *shape_, true, true);
 }
 
+void CNNConvolution::code(Coder& coder) {
+  CNNKernel::code(coder);
+  coder("accumulatorPrecisionOption", accumulator_, NNConvolutionAccumulatorPrecisionOption::Float);
+  auto shape = ConvolutionShape::code(coder, shape_, class_name());
+  if (coder.is_reading()) shape_ = std::move(shape);
+  detail::code_parameters(coder, *this, *shape_, source_, weights_, true);
+  if (!weights_->weights) coder.refuse("weights", "missing", "values or a data source");
+}
+void CNNConvolution::move_to(const Device& device) {
+  if (source_) {
+    if (auto other = source_->copy(device)) source_ = std::move(other);
+  }
+  if (!(device == this->device())) weights_ = weights_->on(device);
+  KernelOf::move_to(device);
+}
+
+std::shared_ptr<CNNNeuron> CNNConvolution::neuron() const {
+  if (neuronType() == CNNNeuronType::None) return nullptr;
+  return std::make_shared<CNNNeuron>(device(), fusedNeuronDescriptor());
+}
 std::size_t CNNConvolution::inputFeatureChannels() const { return shape_->inputs; }
 std::size_t CNNConvolution::outputFeatureChannels() const { return shape_->outputs; }
 std::size_t CNNConvolution::groups() const { return shape_->groups; }
@@ -293,6 +358,27 @@ CNNConvolutionGradient::CNNConvolutionGradient(const Device& device,
   primary_.dilationRateY = secondary_.dilationRateY = shape_->dilationY;
 }
 
+void CNNConvolutionGradient::code(Coder& coder) {
+  CNNGradientKernel::code(coder);
+  unsigned option = static_cast<unsigned>(option_);
+  coder("gradientOption", option);
+  if (coder.is_reading()) {
+    if (option < 1 || option > 3) coder.refuse("gradientOption", std::to_string(option), "1 to 3");
+    option_ = static_cast<CNNConvolutionGradientOption>(option);
+  }
+  coder("serializeWeightsAndBiases", serialize_);
+  auto shape = ConvolutionShape::code(coder, shape_, class_name());
+  if (coder.is_reading()) shape_ = std::move(shape);
+  detail::code_parameters(coder, *this, *shape_, source_, weights_, serialize_);
+}
+void CNNConvolutionGradient::move_to(const Device& device) {
+  if (source_) {
+    if (auto other = source_->copy(device)) source_ = std::move(other);
+  }
+  if (!(device == this->device())) weights_ = weights_->on(device);
+  KernelOf::move_to(device);
+}
+
 std::size_t CNNConvolutionGradient::sourceGradientFeatureChannels() const {
   return shape_->outputs;
 }
@@ -348,6 +434,10 @@ void CNNConvolutionGradient::check(const Image& gradient, const Image& source,
   CNNGradientKernel::check(gradient, source, destination, state, count);
   const char* remedy =
       "Encode the backward pass with the state returned by the matching forward encode.";
+  if (computes(1) && !weights_->weights) {
+    complain("the weights", "absent: the archive held none", "weights",
+             "Reload them, or archive with serializeWeightsAndBiases.");
+  }
   const auto* own = dynamic_cast<const CNNConvolutionGradientState*>(state);
   if (own != nullptr) {
     const ForwardRecord& f = own->forward();
@@ -402,6 +492,7 @@ void CNNConvolutionGradient::record(detail::BinaryEncoding& e) const {
 }
 
 void CNNConvolutionGradient::reloadWeightsAndBiasesFromDataSource() {
+  if (!source_) complain("dataSource", "absent", "a kernel made from a data source");
   weights_ = ConvolutionWeights::load(device(), *source_, *shape_, class_name());
 }
 void CNNConvolutionGradient::reloadWeightsAndBiases(

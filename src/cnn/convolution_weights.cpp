@@ -1,7 +1,10 @@
 #include "cnn/convolution_weights.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "cermet/ops/copy.h"
 
@@ -128,6 +131,66 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::of(const CNNConvolutio
   return shape;
 }
 
+std::shared_ptr<const ConvolutionShape> ConvolutionShape::code(
+    Coder& coder, std::shared_ptr<const ConvolutionShape> shape, std::string_view kernel) {
+  Coder part = coder.at("descriptor");
+  ConvolutionShape fields = shape ? *shape : ConvolutionShape();
+  std::uint64_t count = 1;
+  for (const auto& [name, value] : {std::pair{"kernelWidth", &fields.kernelWidth},
+                                    {"kernelHeight", &fields.kernelHeight},
+                                    {"inputFeatureChannels", &fields.inputs},
+                                    {"outputFeatureChannels", &fields.outputs},
+                                    {"strideInPixelsX", &fields.strideX},
+                                    {"strideInPixelsY", &fields.strideY},
+                                    {"groups", &fields.groups},
+                                    {"dilationRateX", &fields.dilationX},
+                                    {"dilationRateY", &fields.dilationY}}) {
+    part(name, *value);
+    constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
+    if (coder.is_reading() && *value > most) {
+      part.refuse(name, std::to_string(*value), "at most " + std::to_string(most));
+    }
+  }
+  part("channelMultiplier", fields.multiplier);
+  part("fusedNeuronDescriptor", fields.neuron);
+  part("factor", fields.folding.factor);
+  part("addend", fields.folding.addend);
+  if (!coder.is_reading()) return shape;
+
+  for (const std::size_t extent :
+       {fields.outputs, fields.kernelHeight, fields.kernelWidth, fields.inputs}) {
+    if (__builtin_mul_overflow(count, extent, &count) ||
+        count > std::numeric_limits<std::int64_t>::max() / sizeof(float)) {
+      part.refuse("kernelWidth", "part of a size that overflows", "weights that fit memory");
+    }
+  }
+  const auto& [factor, addend] = fields.folding;
+  const std::size_t terms = factor.empty() ? 0 : fields.outputs;
+  if (factor.size() != terms || addend.size() != terms) {
+    part.refuse("factor", std::to_string(factor.size()) + " terms",
+                std::to_string(fields.outputs) + " of factor and addend, or none");
+  }
+  CNNConvolutionDescriptor plain;
+  CNNDepthWiseConvolutionDescriptor depthwise;
+  CNNConvolutionDescriptor& descriptor = fields.multiplier == 0 ? plain : depthwise;
+  descriptor.setKernelWidth(fields.kernelWidth);
+  descriptor.setKernelHeight(fields.kernelHeight);
+  descriptor.setInputFeatureChannels(std::max<std::size_t>(fields.inputs, 1));  // a divisor
+  descriptor.setOutputFeatureChannels(fields.outputs);
+  descriptor.setStrideInPixelsX(fields.strideX);
+  descriptor.setStrideInPixelsY(fields.strideY);
+  descriptor.setGroups(fields.groups);
+  descriptor.setDilationRateX(fields.dilationX);
+  descriptor.setDilationRateY(fields.dilationY);
+  descriptor.setFusedNeuronDescriptor(fields.neuron);
+  const auto checked = of(descriptor, kernel, "");
+  if (checked->multiplier != fields.multiplier || checked->inputs != fields.inputs) {
+    part.refuse("channelMultiplier", std::to_string(fields.multiplier),
+                std::to_string(checked->multiplier));
+  }
+  return std::make_shared<ConvolutionShape>(std::move(fields));
+}
+
 TensorDesc ConvolutionShape::weights_desc() const {
   return dense_desc(static_cast<std::int32_t>(outputs), static_cast<std::int32_t>(kernelHeight),
                     static_cast<std::int32_t>(kernelWidth),
@@ -174,6 +237,18 @@ std::shared_ptr<ConvolutionWeights> ConvolutionWeights::make(const Device& devic
     result->slopes = device.makeBuffer(slopes.data(), slopes.size() * sizeof(float));
   }
   return result;
+}
+
+std::shared_ptr<ConvolutionWeights> ConvolutionWeights::on(const Device& device) const {
+  const auto copied = [&](const Buffer& from) {
+    return from ? device.makeBuffer(from.contents(), from.length()) : Buffer();
+  };
+  auto other = std::make_shared<ConvolutionWeights>();
+  other->weights = copied(weights);
+  other->biases = copied(biases);
+  other->slopes = copied(slopes);
+  other->half = half;
+  return other;
 }
 
 std::shared_ptr<ConvolutionWeights> ConvolutionWeights::load(const Device& device,
@@ -263,6 +338,78 @@ void ConvolutionWeights::reload(Recording& recording, CNNConvolutionWeightsAndBi
   refresh(recording, shape.weights_desc());
 }
 
+namespace {
+
+bool same(const Buffer& a, const Buffer& b) {
+  if (!a || !b) return !a && !b;
+  return a.length() == b.length() && std::memcmp(a.contents(), b.contents(), a.length()) == 0;
+}
+
+std::vector<float> floats(const Buffer& buffer) {
+  if (!buffer) return {};
+  const auto values = buffer.as<float>();
+  return {values.begin(), values.end()};
+}
+
+/// Loads from a source that came out of an archive: its weights are as many as the shape has.
+std::shared_ptr<ConvolutionWeights> loaded(const Coder& coder, const Kernel& kernel,
+                                           const ConvolutionShape& shape,
+                                           CNNConvolutionDataSource& source) {
+  const auto descriptor = source.descriptor();
+  if (!descriptor) coder.refuse("dataSource", "without a descriptor", "one with a descriptor");
+  const auto own = ConvolutionShape::of(*descriptor, kernel.class_name(), source.label());
+  if (own->weights_desc() != shape.weights_desc()) {
+    coder.refuse("dataSource", std::to_string(own->weight_count()) + " weights",
+                 std::to_string(shape.weight_count()) + " in the extents of the kernel",
+                 "The data source has changed since the archive was written.");
+  }
+  return ConvolutionWeights::load(kernel.device(), source, shape, kernel.class_name());
+}
+
+}  // namespace
+
+void code_parameters(Coder& coder, const Kernel& kernel, const ConvolutionShape& shape,
+                     std::shared_ptr<CNNConvolutionDataSource>& source,
+                     std::shared_ptr<ConvolutionWeights>& weights, bool values) {
+  std::shared_ptr<CNNConvolutionDataSource> archived = source;
+  if (source && !coder.is_reading()) {
+    if (!source->supportsSecureCoding()) archived = nullptr;
+    if (archived && values) {
+      const auto now =
+          ConvolutionWeights::load(kernel.device(), *source, shape, kernel.class_name());
+      values = now->half != weights->half || !same(now->weights, weights->weights) ||
+               !same(now->biases, weights->biases);
+    }
+  }
+  values = values && (coder.is_reading() || weights->weights);
+  coder("dataSource", archived);
+  coder("values", values);
+  if (coder.is_reading()) source = std::move(archived);
+  if (!values) {
+    if (coder.is_reading()) {
+      weights =
+          source ? loaded(coder, kernel, shape, *source) : std::make_shared<ConvolutionWeights>();
+    }
+    return;
+  }
+  bool half = coder.is_reading() ? false : weights->half;
+  bool biased = !coder.is_reading() && weights->biases;
+  std::vector<float> taps, biases;
+  if (!coder.is_reading()) {
+    taps = floats(weights->weights);
+    biases = floats(weights->biases);
+  }
+  coder("half", half);
+  coder("biased", biased);
+  coder.tensor(
+      "weights", taps,
+      std::array{shape.outputs, shape.kernelHeight, shape.kernelWidth, shape.inputs_of_group()});
+  if (biased) coder.tensor("biases", biases, std::array{shape.outputs});
+  if (!coder.is_reading()) return;
+  weights = ConvolutionWeights::make(kernel.device(), std::move(taps),
+                                     biased ? biases.data() : nullptr, shape, half, false);
+}
+
 void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kernel& kernel,
                        const CommandBuffer& commandBuffer,
                        const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state,
@@ -279,6 +426,13 @@ void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kerne
     refuse(std::to_string(state->weight_count()) + " weights and " +
                std::to_string(state->bias_count()) + " biases",
            std::to_string(shape.weight_count()) + " and " + std::to_string(shape.outputs));
+  }
+  if (!weights->weights) {  // an archive without values
+    const std::vector<float> zeros(shape.outputs);
+    const bool biased = state->bias_count() != 0;
+    weights =
+        ConvolutionWeights::make(kernel.device(), std::vector<float>(shape.weight_count()),
+                                 biased ? zeros.data() : nullptr, shape, weights->half, false);
   }
   if (!for_all && weights.use_count() > 1) {  // a copy of this kernel keeps what it has
     auto own = std::make_shared<ConvolutionWeights>();

@@ -21,6 +21,10 @@ struct ConvolutionShape {
   static std::shared_ptr<const ConvolutionShape> of(const CNNConvolutionDescriptor& descriptor,
                                                     std::string_view kernel,
                                                     const std::string& label);
+  /// The fields, to write or to read; FileError for what no descriptor may say.
+  static std::shared_ptr<const ConvolutionShape> code(Coder& coder,
+                                                      std::shared_ptr<const ConvolutionShape> shape,
+                                                      std::string_view kernel);
   /// Groups as the operator counts them: one for each input channel when depthwise.
   [[nodiscard]] std::size_t operator_groups() const { return multiplier != 0 ? inputs : groups; }
   [[nodiscard]] std::size_t inputs_of_group() const {
@@ -51,6 +55,9 @@ struct ConvolutionWeights {
                                                   const ConvolutionShape& shape, bool half,
                                                   bool fold);
 
+  /// The same values on another device.
+  [[nodiscard]] std::shared_ptr<ConvolutionWeights> on(const Device& device) const;
+
   /// The weights as `step` wants slot `slot`: the master, or a packed copy made on demand.
   [[nodiscard]] TensorView view(Recording& recording, const Step& step, std::size_t slot,
                                 const TensorDesc& master);
@@ -76,6 +83,12 @@ struct ConvolutionWeights {
   std::vector<Packed> packed_;
   StepMemo weights_memo_, biases_memo_;  // of a reload
 };
+
+/// The data source and the weights of an archive, to write or to read. A source that can be
+/// archived is; `values`: the weights themselves as well, unless loading the source gives the same.
+void code_parameters(Coder& coder, const Kernel& kernel, const ConvolutionShape& shape,
+                     std::shared_ptr<CNNConvolutionDataSource>& source,
+                     std::shared_ptr<ConvolutionWeights>& weights, bool values);
 
 /// Reload of one kernel; `for_all` sharers, or else what another kernel shares stays untouched.
 void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kernel& kernel,

@@ -12,8 +12,10 @@ const char* const state_remedy =
     "Encode the backward pass with the state returned by the matching forward encode.";
 
 std::string describe(const Size& strides) {
-  return "{" + std::to_string(strides.width) + ", " + std::to_string(strides.height) + ", " +
-         std::to_string(strides.depth) + "}";
+  std::string text("{");  // appended to: g++ 12 warns, wrongly, of `"{" + ...` here
+  text.append(std::to_string(strides.width)).append(", ");
+  text.append(std::to_string(strides.height)).append(", ");
+  return text.append(std::to_string(strides.depth)).append("}");
 }
 
 std::string size(const TensorDesc& desc) {
@@ -116,6 +118,15 @@ CNNDropout::CNNDropout(const Device& device, float keepProbability, std::size_t 
   op_ = checked(keepProbability, strides_, "CNNDropout");
 }
 
+void CNNDropout::code(Coder& coder) {
+  CNNKernel::code(coder);
+  coder("keepProbability", op_.keepProbability);
+  coder("seed", seed_);
+  coder("maskStrideInPixels", strides_);
+  coder("encode_number", encodes_);
+  if (coder.is_reading()) op_ = checked(keepProbability(), strides_, class_name());
+}
+
 StateBatch CNNDropout::make_state_batch(const detail::StateOrigin& origin,
                                         const ImageBatch& sources,
                                         const ImageBatch& destinations) const {
@@ -186,6 +197,14 @@ CNNDropoutGradient::CNNDropoutGradient(const Device& device, float keepProbabili
                                        std::size_t seed, Size maskStrideInPixels)
     : KernelOf(device), seed_(seed), strides_(maskStrideInPixels) {
   op_.forward = checked(keepProbability, strides_, "CNNDropoutGradient");
+}
+
+void CNNDropoutGradient::code(Coder& coder) {
+  CNNGradientKernel::code(coder);
+  coder("keepProbability", op_.forward.keepProbability);
+  coder("seed", seed_);
+  coder("maskStrideInPixels", strides_);
+  if (coder.is_reading()) op_.forward = checked(keepProbability(), strides_, class_name());
 }
 
 void CNNDropoutGradient::apply(const ForwardRecord& forward) {

@@ -95,6 +95,23 @@ StateBatch states_for(std::size_t count, bool reused, Make&& make) {
 CNNKernel::CNNKernel(const Device& device)
     : Kernel(device), padding_(default_padding()), allocator_(TemporaryImage::defaultAllocator()) {}
 
+CNNKernel::CNNKernel(Coder&, const Device& device) : CNNKernel(device) {}
+
+void CNNKernel::code(Coder& coder) {
+  Kernel::code(coder);
+  coder("offset", offset_);
+  coder("clipRect", clip_);
+  coder("destinationFeatureChannelOffset", destination_channel_);
+  coder("sourceFeatureChannelOffset", source_channel_);
+  coder("sourceFeatureChannelMaxCount", source_channels_);
+  coder("edgeMode", edge_, ImageEdgeMode::Constant);
+  coder("padding", padding_, NNPadding::stock());
+  coder("destinationImageAllocator", allocator_, ImageAllocator::stock());
+  if (!coder.is_reading()) return;
+  setPadding(padding_);  // none: the default
+  setDestinationImageAllocator(allocator_);
+}
+
 void CNNKernel::setPadding(std::shared_ptr<NNPadding> padding) {
   if (!padding) padding = default_padding();
   padding_ = std::move(padding);
@@ -346,6 +363,38 @@ StateBatch CNNKernel::temporaryResultStateBatch(const CommandBuffer& commandBuff
 
 CNNBinaryKernel::CNNBinaryKernel(const Device& device)
     : Kernel(device), padding_(default_padding()), allocator_(TemporaryImage::defaultAllocator()) {}
+
+CNNBinaryKernel::CNNBinaryKernel(Coder&, const Device& device) : CNNBinaryKernel(device) {}
+
+void SourceGeometry::code(Coder& coder) {
+  coder("offset", offset);
+  coder("featureChannelOffset", featureChannelOffset);
+  coder("featureChannelMaxCount", featureChannelMaxCount);
+  coder("edgeMode", edgeMode, ImageEdgeMode::Constant);
+  coder("kernelWidth", kernelWidth);
+  coder("kernelHeight", kernelHeight);
+  coder("strideInPixelsX", strideInPixelsX);
+  coder("strideInPixelsY", strideInPixelsY);
+  coder("dilationRateX", dilationRateX);
+  coder("dilationRateY", dilationRateY);
+}
+void CNNBinaryKernel::code(Coder& coder) {
+  Kernel::code(coder);
+  coder("primary", primary_);
+  coder("secondary", secondary_);
+  coder("clipRect", clip_);
+  coder("destinationFeatureChannelOffset", destination_channel_);
+  coder("padding", padding_, NNPadding::stock());
+  coder("destinationImageAllocator", allocator_, ImageAllocator::stock());
+  if (!coder.is_reading()) return;
+  setPadding(padding_);  // none: the default
+  setDestinationImageAllocator(allocator_);
+}
+void CNNGradientKernel::code(Coder& coder) {
+  CNNBinaryKernel::code(coder);
+  coder("kernelOffsetX", kernel_offset_x_);
+  coder("kernelOffsetY", kernel_offset_y_);
+}
 
 void CNNBinaryKernel::setPadding(std::shared_ptr<NNPadding> padding) {
   if (!padding) padding = default_padding();

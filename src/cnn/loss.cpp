@@ -102,6 +102,26 @@ CNNLossDescriptor CNNLossDescriptor::cnnLossDescriptor(CNNLossType lossType,
   return descriptor;
 }
 
+void CNNLossDescriptor::code(Coder& coder) {
+  coder("lossType", type_, CNNLossType::KullbackLeiblerDivergence);
+  coder("reductionType", reduction_, CNNReductionType::SumByNonZeroWeights);
+  coder("reduceAcrossBatch", across_batch_);
+  coder("weight", weight_);
+  coder("labelSmoothing", smoothing_);
+  coder("numberOfClasses", classes_);
+  coder("epsilon", epsilon_);
+  coder("delta", delta_);
+}
+void CNNLossDescriptor::encodeWithCoder(Coder& coder) const {
+  CNNLossDescriptor(*this).code(coder);
+}
+void LossSwitches::code(Coder& coder) {
+  coder("softmax_cross_entropy_exact_gradient", softmax_cross_entropy_exact_gradient);
+  coder("kl_gradient_published", kl_gradient_published);
+  coder("loss_gradient_ignores_reduction", loss_gradient_ignores_reduction);
+  coder("cnn_loss_gradient_applies_reduction", cnn_loss_gradient_applies_reduction);
+}
+
 // ---- shared
 // --------------------------------------------------------------------------------------
 
@@ -131,6 +151,12 @@ LossParameters::LossParameters(const CNNLossDescriptor& what, std::string_view k
   if (what.lossType() == CNNLossType::Huber && !(what.delta() >= 0)) {
     refuse("delta", std::to_string(what.delta()), "0 or more");
   }
+}
+
+void LossParameters::code(Coder& coder, std::string_view kernel) {
+  coder("lossDescriptor", descriptor);
+  coder("switches", switches);
+  static_cast<void>(LossParameters(descriptor, kernel));  // which checks it
 }
 
 Loss LossParameters::op() const {
@@ -199,6 +225,10 @@ struct LabelImages {
 CNNLoss::CNNLoss(const Device& device, const CNNLossDescriptor& lossDescriptor)
     : KernelOf(device), p_(lossDescriptor, "CNNLoss") {}
 
+void CNNLoss::code(Coder& coder) {
+  CNNKernel::code(coder);
+  p_.code(coder, class_name());
+}
 void CNNLoss::record(detail::UnaryEncoding&) const {
   complain("labels", "absent", "a labels object for each image",
            "Use the encodes that take labels.");
@@ -292,6 +322,10 @@ Image CNNLoss::encode(const CommandBuffer& commandBuffer, const Image& sourceIma
 NNForwardLoss::NNForwardLoss(const Device& device, const CNNLossDescriptor& lossDescriptor)
     : KernelOf(device), p_(lossDescriptor, "NNForwardLoss") {}
 
+void NNForwardLoss::code(Coder& coder) {
+  CNNKernel::code(coder);
+  p_.code(coder, class_name());
+}
 void NNForwardLoss::record(detail::UnaryEncoding&) const {
   complain("labels", "absent", "a batch of label images", "Use the encodes that take labels.");
 }
@@ -380,6 +414,12 @@ ImageBatch NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer,
 NNLossGradient::NNLossGradient(const Device& device, const CNNLossDescriptor& lossDescriptor)
     : KernelOf(device), p_(lossDescriptor, "NNLossGradient") {}
 
+void NNLossGradient::code(Coder& coder) {
+  CNNBinaryKernel::code(coder);
+  p_.code(coder, class_name());
+  coder("computeLabelGradients", by_labels_);
+  coder("weight_override", weight_override_);
+}
 void NNLossGradient::record(detail::BinaryEncoding&) const {
   complain("labels", "absent", "a batch of label images", "Use the encodes that take labels.");
 }

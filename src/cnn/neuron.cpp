@@ -78,11 +78,34 @@ NNNeuronDescriptor NNNeuronDescriptor::cnnNeuronPReLUDescriptor(std::span<const 
   return descriptor;
 }
 
+void NNNeuronDescriptor::code(Coder& coder) {
+  coder("neuronType", activation_.type, CNNNeuronType::GeLU);
+  coder("a", activation_.a);
+  coder("b", activation_.b);
+  coder("c", activation_.c);
+  coder("data", data_);
+}
+void NNNeuronDescriptor::encodeWithCoder(Coder& coder) const {
+  NNNeuronDescriptor(*this).code(coder);
+}
+
 CNNNeuron::CNNNeuron(const Device& device, const NNNeuronDescriptor& neuronDescriptor)
     : KernelOf(device),
       descriptor_(neuronDescriptor),
       slopes_(slope_buffer(device, neuronDescriptor, "CNNNeuron")) {
   op_.activation = descriptor_.activation();
+}
+
+void CNNNeuron::code(Coder& coder) {
+  CNNKernel::code(coder);
+  coder("neuronDescriptor", descriptor_);
+  if (!coder.is_reading()) return;
+  op_.activation = descriptor_.activation();
+  move_to(device());
+}
+void CNNNeuron::move_to(const Device& device) {
+  KernelOf::move_to(device);
+  slopes_ = slope_buffer(device, descriptor_, class_name());
 }
 
 void CNNNeuron::check(const Image& source, const Image&, std::size_t) const {
@@ -113,6 +136,18 @@ CNNNeuronGradient::CNNNeuronGradient(const Device& device,
       descriptor_(neuronDescriptor),
       slopes_(slope_buffer(device, neuronDescriptor, "CNNNeuronGradient")) {
   op_.forward.activation = descriptor_.activation();
+}
+
+void CNNNeuronGradient::code(Coder& coder) {
+  CNNGradientKernel::code(coder);
+  coder("neuronDescriptor", descriptor_);
+  if (!coder.is_reading()) return;
+  op_.forward.activation = descriptor_.activation();
+  move_to(device());
+}
+void CNNNeuronGradient::move_to(const Device& device) {
+  KernelOf::move_to(device);
+  slopes_ = slope_buffer(device, descriptor_, class_name());
 }
 
 void CNNNeuronGradient::check(const Image& gradient, const Image& source, const Image& destination,

@@ -1,7 +1,9 @@
 #include "cermet/cnn/padding.h"
 
+#include <array>
 #include <map>
 #include <mutex>
+#include <typeinfo>
 
 #include "cermet/cnn/kernel.h"
 
@@ -28,6 +30,20 @@ std::shared_ptr<NNDefaultPadding> NNDefaultPadding::paddingForTensorflowAverageP
 std::shared_ptr<NNDefaultPadding> NNDefaultPadding::paddingForTensorflowAveragePoolingValidOnly() {
   return padding(NNPaddingMethod::Custom | NNPaddingMethod::SizeValidOnly);
 }
+
+std::span<const Coder::Stock> NNPadding::stock() {
+  static constexpr std::array<Coder::Stock, 1> policies{
+      {{"NNDefaultPadding", [](Coder& coder) -> std::shared_ptr<Codable> {
+          NNDefaultPadding read(NNPaddingMethod::SizeValidOnly);
+          read.code(coder);
+          return NNDefaultPadding::padding(read.paddingMethod());
+        }}}};
+  return policies;
+}
+bool NNDefaultPadding::supportsSecureCoding() const {
+  return typeid(*this) == typeid(NNDefaultPadding);
+}
+void NNDefaultPadding::code(Coder& coder) { coder.flags("paddingMethod", method_); }
 
 std::string NNDefaultPadding::label() const {
   static constexpr const char* sizes[] = {"valid", "same", "full", "reserved"};

@@ -40,15 +40,24 @@ class AverageState final : public NNGradientState {
 
 }  // namespace
 
-CNNPooling::CNNPooling(const Device& device, std::string_view name, std::size_t kernelWidth,
-                       std::size_t kernelHeight, std::size_t strideInPixelsX,
-                       std::size_t strideInPixelsY)
+CNNPooling::CNNPooling(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                       std::size_t strideInPixelsX, std::size_t strideInPixelsY)
     : CNNKernel(device),
       kernel_width_(kernelWidth),
       kernel_height_(kernelHeight),
       stride_x_(strideInPixelsX),
-      stride_y_(strideInPixelsY) {
-  check_sizes(name, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY);
+      stride_y_(strideInPixelsY) {}
+
+void CNNPooling::check_window() const {
+  check_sizes(class_name(), kernel_width_, kernel_height_, stride_x_, stride_y_);
+}
+void CNNPooling::code(Coder& coder) {
+  CNNKernel::code(coder);
+  coder("kernelWidth", kernel_width_);
+  coder("kernelHeight", kernel_height_);
+  coder("strideInPixelsX", stride_x_);
+  coder("strideInPixelsY", stride_y_);
+  check_window();
 }
 
 Window CNNPooling::window() const {
@@ -74,8 +83,9 @@ StatePtr CNNPooling::make_state(const detail::StateOrigin& origin, const Image&,
 CNNPoolingMax::CNNPoolingMax(const Device& device, std::size_t kernelWidth,
                              std::size_t kernelHeight, std::size_t strideInPixelsX,
                              std::size_t strideInPixelsY)
-    : CNNPooling(device, PoolingMax::name, kernelWidth, kernelHeight, strideInPixelsX,
-                 strideInPixelsY) {}
+    : CNNPooling(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {
+  check_window();
+}
 
 void CNNPoolingMax::record(detail::UnaryEncoding& e) const {
   detail::encode(e.recording, memo_, PoolingMax{window()}, {e.source, e.destination});
@@ -84,8 +94,15 @@ void CNNPoolingMax::record(detail::UnaryEncoding& e) const {
 CNNPoolingAverage::CNNPoolingAverage(const Device& device, std::size_t kernelWidth,
                                      std::size_t kernelHeight, std::size_t strideInPixelsX,
                                      std::size_t strideInPixelsY)
-    : CNNPooling(device, PoolingAverage::name, kernelWidth, kernelHeight, strideInPixelsX,
-                 strideInPixelsY) {}
+    : CNNPooling(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {
+  check_window();
+}
+
+void CNNPoolingAverage::code(Coder& coder) {
+  CNNPooling::code(coder);
+  coder("zeroPadSizeX", zero_pad_x_);
+  coder("zeroPadSizeY", zero_pad_y_);
+}
 
 void CNNPoolingAverage::record(detail::UnaryEncoding& e) const {
   detail::encode(e.recording, memo_, PoolingAverage{window(), i32(zero_pad_x_), i32(zero_pad_y_)},
@@ -106,15 +123,25 @@ void CNNPoolingAverage::adjust(ImageDescriptor&, std::span<const Image>) {
   zero_pad_y_ = static_cast<std::size_t>(std::max(now.padTop, 0));
 }
 
-CNNPoolingGradient::CNNPoolingGradient(const Device& device, std::string_view name,
-                                       std::size_t kernelWidth, std::size_t kernelHeight,
-                                       std::size_t strideInPixelsX, std::size_t strideInPixelsY)
+CNNPoolingGradient::CNNPoolingGradient(const Device& device, std::size_t kernelWidth,
+                                       std::size_t kernelHeight, std::size_t strideInPixelsX,
+                                       std::size_t strideInPixelsY)
     : CNNGradientKernel(device) {
-  check_sizes(name, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY);
   primary_.strideInPixelsX = secondary_.strideInPixelsX = strideInPixelsX;
   primary_.strideInPixelsY = secondary_.strideInPixelsY = strideInPixelsY;
   secondary_.kernelWidth = kernelWidth;
   secondary_.kernelHeight = kernelHeight;
+}
+
+void CNNPoolingGradient::check_window() const {
+  check_sizes(class_name(), secondary_.kernelWidth, secondary_.kernelHeight,
+              secondary_.strideInPixelsX, secondary_.strideInPixelsY);
+}
+void CNNPoolingGradient::code(Coder& coder) {
+  CNNGradientKernel::code(coder);
+  coder("sourceSize", source_size_);
+  coder("whole_image", whole_image_);
+  check_window();
 }
 
 void CNNPoolingGradient::apply(const ForwardRecord& forward) {
@@ -201,8 +228,9 @@ void CNNPoolingGradient::check(const Image& gradient, const Image& source, const
 CNNPoolingMaxGradient::CNNPoolingMaxGradient(const Device& device, std::size_t kernelWidth,
                                              std::size_t kernelHeight, std::size_t strideInPixelsX,
                                              std::size_t strideInPixelsY)
-    : CNNPoolingGradient(device, PoolingMaxGradient::name, kernelWidth, kernelHeight,
-                         strideInPixelsX, strideInPixelsY) {}
+    : CNNPoolingGradient(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {
+  check_window();
+}
 
 void CNNPoolingMaxGradient::record(detail::BinaryEncoding& e) const {
   const TensorView gradient = used_gradient(e);
@@ -219,8 +247,15 @@ CNNPoolingAverageGradient::CNNPoolingAverageGradient(const Device& device, std::
                                                      std::size_t kernelHeight,
                                                      std::size_t strideInPixelsX,
                                                      std::size_t strideInPixelsY)
-    : CNNPoolingGradient(device, PoolingAverageGradient::name, kernelWidth, kernelHeight,
-                         strideInPixelsX, strideInPixelsY) {}
+    : CNNPoolingGradient(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {
+  check_window();
+}
+
+void CNNPoolingAverageGradient::code(Coder& coder) {
+  CNNPoolingGradient::code(coder);
+  coder("zeroPadSizeX", zero_pad_x_);
+  coder("zeroPadSizeY", zero_pad_y_);
+}
 
 void CNNPoolingAverageGradient::record(detail::BinaryEncoding& e) const {
   const TensorView gradient = used_gradient(e);

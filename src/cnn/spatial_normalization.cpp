@@ -50,12 +50,29 @@ struct Written {
   }
 };
 
+/// The fields of both kernels.
+void code(Coder& coder, SpatialNormalization& op, std::string_view kernel) {
+  coder("kernelWidth", op.window.kernelWidth);
+  coder("kernelHeight", op.window.kernelHeight);
+  coder("alpha", op.alpha);
+  coder("beta", op.beta);
+  coder("delta", op.delta);
+  if (!coder.is_reading()) return;
+  op.window = window_of(static_cast<std::size_t>(std::max(op.window.kernelWidth, 0)),
+                        static_cast<std::size_t>(std::max(op.window.kernelHeight, 0)), kernel);
+}
+
 }  // namespace
 
 CNNSpatialNormalization::CNNSpatialNormalization(const Device& device, std::size_t kernelWidth,
                                                  std::size_t kernelHeight)
     : KernelOf(device) {
   op_.window = window_of(kernelWidth, kernelHeight, "CNNSpatialNormalization");
+}
+
+void CNNSpatialNormalization::code(Coder& coder) {
+  CNNKernel::code(coder);
+  cermet::code(coder, op_, class_name());
 }
 
 std::size_t CNNSpatialNormalization::kernelWidth() const {
@@ -83,6 +100,11 @@ CNNSpatialNormalizationGradient::CNNSpatialNormalizationGradient(const Device& d
   op_.forward.window = window_of(kernelWidth, kernelHeight, "CNNSpatialNormalizationGradient");
   primary_.kernelWidth = secondary_.kernelWidth = kernelWidth;
   primary_.kernelHeight = secondary_.kernelHeight = kernelHeight;
+}
+
+void CNNSpatialNormalizationGradient::code(Coder& coder) {
+  CNNGradientKernel::code(coder);
+  cermet::code(coder, op_.forward, class_name());
 }
 
 std::size_t CNNSpatialNormalizationGradient::kernelWidth() const {

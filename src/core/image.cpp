@@ -1,6 +1,7 @@
 #include "cermet/core/image.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -193,6 +194,11 @@ void store(std::byte* at, ElementType type, float value) {
 }
 
 class PermanentAllocator final : public ImageAllocator {
+ public:
+  [[nodiscard]] bool supportsSecureCoding() const override { return true; }
+  [[nodiscard]] std::string_view archive_name() const override { return "Image.defaultAllocator"; }
+
+ private:
   Image image(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor,
               const Kernel&) override {
     return {commandBuffer.device(), descriptor};
@@ -204,6 +210,13 @@ class PermanentAllocator final : public ImageAllocator {
 };
 
 class TemporaryAllocator final : public ImageAllocator {
+ public:
+  [[nodiscard]] bool supportsSecureCoding() const override { return true; }
+  [[nodiscard]] std::string_view archive_name() const override {
+    return "TemporaryImage.defaultAllocator";
+  }
+
+ private:
   Image image(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor,
               const Kernel&) override {
     return TemporaryImage(commandBuffer, descriptor);
@@ -334,6 +347,15 @@ ImageDescriptor ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat chann
   descriptor.numberOfImages = numberOfImages;
   descriptor.channelFormat = channelFormat;
   return descriptor;
+}
+
+std::span<const Coder::Stock> ImageAllocator::stock() {
+  static constexpr std::array<Coder::Stock, 2> allocators{
+      {{"Image.defaultAllocator",
+        [](Coder&) -> std::shared_ptr<Codable> { return Image::defaultAllocator(); }},
+       {"TemporaryImage.defaultAllocator",
+        [](Coder&) -> std::shared_ptr<Codable> { return TemporaryImage::defaultAllocator(); }}}};
+  return allocators;
 }
 
 ImageBatch ImageAllocator::imageBatch(const CommandBuffer& commandBuffer,

@@ -113,6 +113,20 @@ NNOptimizerDescriptor::NNOptimizerDescriptor(float learningRate, float gradientR
 NNOptimizer::NNOptimizer(const Device& device, const NNOptimizerDescriptor& optimizerDescriptor)
     : Kernel(device), parameters_(optimizerDescriptor) {}
 
+void NNOptimizerDescriptor::code(Coder& coder) {
+  coder("learningRate", learning_rate_);
+  coder("gradientRescale", rescale_);
+  coder("applyGradientClipping", clip_);
+  coder("gradientClipMax", clip_max_);
+  coder("gradientClipMin", clip_min_);
+  coder("regularizationScale", regularization_scale_);
+  coder("regularizationType", regularization_, NNRegularizationType::L2);
+}
+void NNOptimizer::code(Coder& coder) {
+  Kernel::code(coder);
+  coder("optimizerDescriptor", parameters_);
+}
+
 GradientPreparation NNOptimizer::preparation() const {
   return {applyGradientClipping() ? 1 : 0, static_cast<std::int32_t>(regularizationType())};
 }
@@ -393,6 +407,12 @@ NNOptimizerStochasticGradientDescent::NNOptimizerStochasticGradientDescent(
       momentum_scale_(momentumScale),
       nesterov_(useNesterovMomentum) {}
 
+void NNOptimizerStochasticGradientDescent::code(Coder& coder) {
+  NNOptimizer::code(coder);
+  coder("momentumScale", momentum_scale_);
+  coder("useNesterovMomentum", nesterov_);
+}
+
 std::span<const NNOptimizer::Moment> NNOptimizerStochasticGradientDescent::moments() const {
   static constexpr Moment all[] = {{false,
                                     "inputMomentumVector",
@@ -459,6 +479,12 @@ NNOptimizerRMSProp::NNOptimizerRMSProp(const Device& device, float learningRate)
 NNOptimizerRMSProp::NNOptimizerRMSProp(const Device& device, double decay, float epsilon,
                                        const NNOptimizerDescriptor& optimizerDescriptor)
     : NNOptimizer(device, optimizerDescriptor), decay_(decay), epsilon_(epsilon) {}
+
+void NNOptimizerRMSProp::code(Coder& coder) {
+  NNOptimizer::code(coder);
+  coder("decay", decay_);
+  coder("epsilon", epsilon_);
+}
 
 std::span<const NNOptimizer::Moment> NNOptimizerRMSProp::moments() const {
   static constexpr Moment all[] = {
@@ -530,10 +556,22 @@ NNOptimizerAdam::NNOptimizerAdam(const Device& device, double beta1, double beta
       beta2_(beta2),
       epsilon_(epsilon),
       time_step_(timeStep) {
-  for (const auto& [name, beta] : {std::pair{"beta1", beta1}, std::pair{"beta2", beta2}}) {
+  check_betas();
+}
+
+void NNOptimizerAdam::check_betas() const {
+  for (const auto& [name, beta] : {std::pair{"beta1", beta1_}, std::pair{"beta2", beta2_}}) {
     if (beta >= 0 && beta < 1) continue;
     complain(name, std::to_string(beta), "0 or more, and less than 1");
   }
+}
+void NNOptimizerAdam::code(Coder& coder) {
+  NNOptimizer::code(coder);
+  coder("beta1", beta1_);
+  coder("beta2", beta2_);
+  coder("epsilon", epsilon_);
+  coder("timeStep", time_step_);
+  check_betas();
 }
 
 std::span<const NNOptimizer::Moment> NNOptimizerAdam::moments() const {

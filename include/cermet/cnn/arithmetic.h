@@ -118,6 +118,7 @@ class CNNArithmetic : public KernelOf<CNNBinaryKernel, Arithmetic> {
 
  protected:
   CNNArithmetic(const Device& device, ArithmeticKind kind);
+  void code(Coder& coder) override;
   void record(detail::BinaryEncoding& encoding) const override;
   [[nodiscard]] Channels channels(std::size_t primary, std::size_t secondary) const override;
   void check(const Image& primary, const Image& secondary, const Image& destination,
@@ -136,24 +137,42 @@ class CNNArithmetic : public KernelOf<CNNBinaryKernel, Arithmetic> {
 class CNNAdd final : public CNNArithmetic {
  public:
   explicit CNNAdd(const Device& device) : CNNArithmetic(device, ArithmeticKind::add) {}
+  CNNAdd(Coder& coder, const Device& device) : CNNArithmetic(device, ArithmeticKind::add) {
+    read(coder);
+  }
+  [[nodiscard]] CNNAdd copy(const Device& device = {}) const { return copy_of(*this, device); }
   [[nodiscard]] std::string_view class_name() const override { return "CNNAdd"; }
 };
 /// z = p*x - s*y + bias.
 class CNNSubtract final : public CNNArithmetic {
  public:
   explicit CNNSubtract(const Device& device) : CNNArithmetic(device, ArithmeticKind::subtract) {}
+  CNNSubtract(Coder& coder, const Device& device)
+      : CNNArithmetic(device, ArithmeticKind::subtract) {
+    read(coder);
+  }
+  [[nodiscard]] CNNSubtract copy(const Device& device = {}) const { return copy_of(*this, device); }
   [[nodiscard]] std::string_view class_name() const override { return "CNNSubtract"; }
 };
 /// z = (p*x) * (s*y) + bias.
 class CNNMultiply final : public CNNArithmetic {
  public:
   explicit CNNMultiply(const Device& device) : CNNArithmetic(device, ArithmeticKind::multiply) {}
+  CNNMultiply(Coder& coder, const Device& device)
+      : CNNArithmetic(device, ArithmeticKind::multiply) {
+    read(coder);
+  }
+  [[nodiscard]] CNNMultiply copy(const Device& device = {}) const { return copy_of(*this, device); }
   [[nodiscard]] std::string_view class_name() const override { return "CNNMultiply"; }
 };
 /// z = (p*x) / (s*y) + bias, by the rules of IEEE. There is no gradient.
 class CNNDivide final : public CNNArithmetic {
  public:
   explicit CNNDivide(const Device& device) : CNNArithmetic(device, ArithmeticKind::divide) {}
+  CNNDivide(Coder& coder, const Device& device) : CNNArithmetic(device, ArithmeticKind::divide) {
+    read(coder);
+  }
+  [[nodiscard]] CNNDivide copy(const Device& device = {}) const { return copy_of(*this, device); }
   [[nodiscard]] std::string_view class_name() const override { return "CNNDivide"; }
 };
 
@@ -208,6 +227,7 @@ class CNNArithmeticGradient : public KernelOf<CNNGradientKernel, ArithmeticGradi
 
  protected:
   CNNArithmeticGradient(const Device& device, ArithmeticKind kind, bool isSecondarySourceFilter);
+  void code(Coder& coder) override;
   void record(detail::BinaryEncoding& encoding) const override;
   [[nodiscard]] Channels channels(std::size_t primary, std::size_t secondary) const override;
   void check(const Image& gradient, const Image& source, const Image& destination,
@@ -230,18 +250,39 @@ class CNNAddGradient final : public CNNArithmeticGradient {
  public:
   CNNAddGradient(const Device& device, bool isSecondarySourceFilter)
       : CNNArithmeticGradient(device, ArithmeticKind::add, isSecondarySourceFilter) {}
+  CNNAddGradient(Coder& coder, const Device& device)
+      : CNNArithmeticGradient(device, ArithmeticKind::add, false) {
+    read(coder);
+  }
+  [[nodiscard]] CNNAddGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "CNNAddGradient"; }
 };
 class CNNSubtractGradient final : public CNNArithmeticGradient {
  public:
   CNNSubtractGradient(const Device& device, bool isSecondarySourceFilter)
       : CNNArithmeticGradient(device, ArithmeticKind::subtract, isSecondarySourceFilter) {}
+  CNNSubtractGradient(Coder& coder, const Device& device)
+      : CNNArithmeticGradient(device, ArithmeticKind::subtract, false) {
+    read(coder);
+  }
+  [[nodiscard]] CNNSubtractGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "CNNSubtractGradient"; }
 };
 class CNNMultiplyGradient final : public CNNArithmeticGradient {
  public:
   CNNMultiplyGradient(const Device& device, bool isSecondarySourceFilter)
       : CNNArithmeticGradient(device, ArithmeticKind::multiply, isSecondarySourceFilter) {}
+  CNNMultiplyGradient(Coder& coder, const Device& device)
+      : CNNArithmeticGradient(device, ArithmeticKind::multiply, false) {
+    read(coder);
+  }
+  [[nodiscard]] CNNMultiplyGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "CNNMultiplyGradient"; }
 };
 

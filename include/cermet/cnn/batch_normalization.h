@@ -31,9 +31,8 @@ enum class CNNBatchNormalizationFlags : unsigned {
 /// Owns scale, bias and running statistics and hands them out on demand. `load` comes before any
 /// other call and is balanced by one `purge`; pointers are not used after it (spec:
 /// normalization 6.1).
-class CNNBatchNormalizationDataSource {
+class CNNBatchNormalizationDataSource : public Codable {
  public:
-  virtual ~CNNBatchNormalizationDataSource() = default;
   [[nodiscard]] virtual std::size_t numberOfFeatureChannels() const = 0;
   /// One float for each feature channel. Null: gamma 1, beta 0, mean 0, variance 1.
   [[nodiscard]] virtual const float* gamma() = 0;
@@ -203,6 +202,12 @@ class CNNBatchNormalization final : public KernelOf<CNNKernel, BatchNormalizatio
   CNNBatchNormalization(const Device& device,
                         std::shared_ptr<CNNBatchNormalizationDataSource> dataSource,
                         const NNNeuronDescriptor& fusedNeuronDescriptor = {});
+  /// Gamma, beta, mean and variance come from the archive; so does the data source, if it could be
+  /// archived, else there is none.
+  CNNBatchNormalization(Coder& coder, const Device& device);
+  [[nodiscard]] CNNBatchNormalization copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   [[nodiscard]] std::size_t numberOfFeatureChannels() const { return channels_; }
   /// Default: the data source's. A state keeps the value it was made with for its gradients.
@@ -258,6 +263,8 @@ class CNNBatchNormalization final : public KernelOf<CNNKernel, BatchNormalizatio
   [[nodiscard]] const std::shared_ptr<const void>& identity() const { return identity_; }
 
  protected:
+  void code(Coder& coder) override;
+  void move_to(const Device& device) override;
   void record(detail::UnaryEncoding& encoding) const override;
   [[nodiscard]] Channels channels(std::size_t) const override { return {channels_, channels_}; }
   void check(const Image& source, const Image& destination, std::size_t count) const override;
@@ -292,6 +299,12 @@ class CNNBatchNormalizationStatistics final
     : public KernelOf<CNNKernel, BatchNormalizationStatistics> {
  public:
   explicit CNNBatchNormalizationStatistics(const Device& device) : KernelOf(device) {}
+  CNNBatchNormalizationStatistics(Coder& coder, const Device& device) : KernelOf(device) {
+    read(coder);
+  }
+  [[nodiscard]] CNNBatchNormalizationStatistics copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
                    const CNNBatchNormalizationStatePtr& batchNormalizationState) const;
@@ -313,6 +326,12 @@ class CNNBatchNormalizationStatisticsGradient final
   /// The neuron fused into the forward kernel.
   explicit CNNBatchNormalizationStatisticsGradient(
       const Device& device, const NNNeuronDescriptor& fusedNeuronDescriptor = {});
+  CNNBatchNormalizationStatisticsGradient(Coder& coder, const Device& device) : KernelOf(device) {
+    read(coder);
+  }
+  [[nodiscard]] CNNBatchNormalizationStatisticsGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   void encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceGradients,
                    const ImageBatch& sourceImages,
@@ -324,6 +343,8 @@ class CNNBatchNormalizationStatisticsGradient final
   void encode() = delete;
 
  protected:
+  void code(Coder& coder) override;
+  void move_to(const Device& device) override;
   void record(detail::BinaryEncoding& encoding) const override;
   [[nodiscard]] bool writes_destination() const override { return false; }
 
@@ -341,6 +362,12 @@ class CNNBatchNormalizationGradient final
   /// The neuron fused into the forward kernel.
   explicit CNNBatchNormalizationGradient(const Device& device,
                                          const NNNeuronDescriptor& fusedNeuronDescriptor = {});
+  CNNBatchNormalizationGradient(Coder& coder, const Device& device) : KernelOf(device) {
+    read(coder);
+  }
+  [[nodiscard]] CNNBatchNormalizationGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   /// Each call uses up one read of a temporary state.
   void encode(const CommandBuffer& commandBuffer, const Image& sourceGradient,
@@ -360,6 +387,8 @@ class CNNBatchNormalizationGradient final
   [[nodiscard]] bool isResultStateReusedAcrossBatch() const override { return true; }
 
  protected:
+  void code(Coder& coder) override;
+  void move_to(const Device& device) override;
   void record(detail::BinaryEncoding& encoding) const override;
   void check(const Image& gradient, const Image& source, const Image& destination,
              const State* state, std::size_t count) const override;

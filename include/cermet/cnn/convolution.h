@@ -34,7 +34,12 @@ enum class NNConvolutionAccumulatorPrecisionOption : unsigned { Half = 0, Float 
 class CNNConvolutionDescriptor {
  public:
   CNNConvolutionDescriptor() = default;
+  /// Reads what encodeWithCoder wrote; FileError otherwise.
+  explicit CNNConvolutionDescriptor(Coder& coder);
   virtual ~CNNConvolutionDescriptor() = default;
+  /// Archives everything but the object in `neuron`.
+  void encodeWithCoder(Coder& coder) const;
+  [[nodiscard]] static bool supportsSecureCoding() { return true; }
   /// Throws InvalidArgument where an argument is 0.
   [[nodiscard]] static std::shared_ptr<CNNConvolutionDescriptor> cnnConvolutionDescriptor(
       std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
@@ -65,7 +70,14 @@ class CNNConvolutionDescriptor {
   void setDilationRateY(std::size_t rate) { dilation_y_ = rate; }
   /// The activation after bias and batch normalisation. Default type None.
   [[nodiscard]] const NNNeuronDescriptor& fusedNeuronDescriptor() const { return neuron_; }
-  void setFusedNeuronDescriptor(NNNeuronDescriptor descriptor) { neuron_ = std::move(descriptor); }
+  void setFusedNeuronDescriptor(NNNeuronDescriptor descriptor) {
+    neuron_ = std::move(descriptor);
+    neuron_object_ = nullptr;
+  }
+  /// Deprecated: the same as a kernel. Null unless set by `setNeuron` since the descriptor was.
+  [[nodiscard]] const std::shared_ptr<const CNNNeuron>& neuron() const { return neuron_object_; }
+  /// Null: no neuron.
+  void setNeuron(std::shared_ptr<const CNNNeuron> neuron);
 
   /// Folds a batch normalisation into weights and biases, for inference: w' = w*I, b' = b*I + J
   /// with I = gamma/sqrt(variance + epsilon), J = beta - I*mean. Null: gamma 1, beta 0, mean 0,
@@ -91,11 +103,17 @@ class CNNConvolutionDescriptor {
     std::vector<float> factor, addend;
   };
   [[nodiscard]] const Folding& folding() const { return folding_; }
+  /// Lists the fields to a coder.
+  void code(Coder& coder);
+
+ protected:
+  [[nodiscard]] virtual std::string_view archive_name() const { return "CNNConvolutionDescriptor"; }
 
  private:
   std::size_t kernel_width_ = 3, kernel_height_ = 3, input_channels_ = 1, output_channels_ = 1;
   std::size_t stride_x_ = 1, stride_y_ = 1, groups_ = 1, dilation_x_ = 1, dilation_y_ = 1;
   NNNeuronDescriptor neuron_;
+  std::shared_ptr<const CNNNeuron> neuron_object_;
   Folding folding_;
 };
 
@@ -103,20 +121,27 @@ class CNNConvolutionDescriptor {
 /// [C*M][kH][kW]; groups must be 1.
 class CNNDepthWiseConvolutionDescriptor final : public CNNConvolutionDescriptor {
  public:
+  CNNDepthWiseConvolutionDescriptor() = default;
+  explicit CNNDepthWiseConvolutionDescriptor(Coder& coder);
   [[nodiscard]] static std::shared_ptr<CNNDepthWiseConvolutionDescriptor> cnnConvolutionDescriptor(
       std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
       std::size_t outputFeatureChannels);
   [[nodiscard]] std::size_t channelMultiplier() const override {
     return outputFeatureChannels() / inputFeatureChannels();
   }
+
+ protected:
+  [[nodiscard]] std::string_view archive_name() const override {
+    return "CNNDepthWiseConvolutionDescriptor";
+  }
 };
 
 /// Owns the weights and hands them out on demand. `load` comes before any other call and is
-/// balanced by one `purge`; pointers are not used after it. The library never copies a source that
-/// it was given (spec: convolution 3).
-class CNNConvolutionDataSource {
+/// balanced by one `purge`; pointers are not used after it. `copy` of a kernel asks for a copy of
+/// its source, nothing else does (spec: convolution 3). Archives hold the weights themselves unless
+/// the source can be archived and has the same.
+class CNNConvolutionDataSource : public Codable {
  public:
-  virtual ~CNNConvolutionDataSource() = default;
   /// Float32, Float16 or UInt8.
   [[nodiscard]] virtual DataType dataType() const = 0;
   [[nodiscard]] virtual std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const = 0;
@@ -248,9 +273,14 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   /// Deprecated: float weights without a data source, rounded to half precision; not for training.
   CNNConvolution(const Device& device, const CNNConvolutionDescriptor& convolutionDescriptor,
                  const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags flags);
+  /// Without a data source where the archive holds the weights alone.
+  CNNConvolution(Coder& coder, const Device& device) : CNNConvolution(device) { read(coder); }
   CNNConvolution(const CNNConvolution&) = default;
   CNNConvolution& operator=(const CNNConvolution&) = default;
   ~CNNConvolution() override = default;
+  [[nodiscard]] CNNConvolution copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   [[nodiscard]] std::size_t inputFeatureChannels() const;
   [[nodiscard]] std::size_t outputFeatureChannels() const;
@@ -259,6 +289,8 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   /// Filters for each input channel; 0: not depthwise.
   [[nodiscard]] std::size_t channelMultiplier() const;
   [[nodiscard]] const NNNeuronDescriptor& fusedNeuronDescriptor() const;
+  /// Deprecated: a new kernel with the fused neuron; null where there is none.
+  [[nodiscard]] std::shared_ptr<CNNNeuron> neuron() const;
   [[nodiscard]] CNNNeuronType neuronType() const { return fusedNeuronDescriptor().neuronType(); }
   [[nodiscard]] float neuronParameterA() const { return fusedNeuronDescriptor().a(); }
   [[nodiscard]] float neuronParameterB() const { return fusedNeuronDescriptor().b(); }
@@ -301,6 +333,10 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   }
 
  protected:
+  /// For subclasses that read themselves from a coder.
+  explicit CNNConvolution(const Device& device) : KernelOf(device) {}
+  void code(Coder& coder) override;
+  void move_to(const Device& device) override;
   void record(detail::UnaryEncoding& encoding) const override;
   [[nodiscard]] Channels channels(std::size_t available) const override;
   [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
@@ -323,9 +359,17 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
 class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGradientData> {
  public:
   CNNConvolutionGradient(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
+  /// The weights come from the archive or from the archived data source. Where it holds neither,
+  /// there are none until a reload, and data gradients are refused.
+  CNNConvolutionGradient(Coder& coder, const Device& device) : CNNConvolutionGradient(device) {
+    read(coder);
+  }
   CNNConvolutionGradient(const CNNConvolutionGradient&) = default;
   CNNConvolutionGradient& operator=(const CNNConvolutionGradient&) = default;
   ~CNNConvolutionGradient() override = default;
+  [[nodiscard]] CNNConvolutionGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   [[nodiscard]] std::string_view class_name() const override { return "CNNConvolutionGradient"; }
   [[nodiscard]] std::size_t sourceGradientFeatureChannels() const;
@@ -339,7 +383,8 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
   /// that return it return zeros.
   [[nodiscard]] CNNConvolutionGradientOption gradientOption() const { return option_; }
   void setGradientOption(CNNConvolutionGradientOption option) { option_ = option; }
-  /// Deprecated: whether an archive holds the weights, else they are reloaded. Default false.
+  /// Deprecated: whether an archive holds the weights. Default false: they are loaded from the data
+  /// source, if it could be archived, or reloaded by the caller.
   [[nodiscard]] bool serializeWeightsAndBiases() const { return serialize_; }
   void setSerializeWeightsAndBiases(bool serialize) { serialize_ = serialize; }
   [[nodiscard]] bool isStateModified() const override { return true; }
@@ -361,6 +406,10 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
                      const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& state);
 
  protected:
+  /// For subclasses that read themselves from a coder.
+  explicit CNNConvolutionGradient(const Device& device) : KernelOf(device) {}
+  void code(Coder& coder) override;
+  void move_to(const Device& device) override;
   void record(detail::BinaryEncoding& encoding) const override;
   [[nodiscard]] Channels channels(std::size_t primary, std::size_t secondary) const override;
   void check(const Image& gradient, const Image& source, const Image& destination,
@@ -391,6 +440,10 @@ class CNNFullyConnected : public CNNConvolution {
   CNNFullyConnected(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
   CNNFullyConnected(const Device& device, const CNNConvolutionDescriptor& convolutionDescriptor,
                     const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags flags);
+  CNNFullyConnected(Coder& coder, const Device& device) : CNNConvolution(device) { read(coder); }
+  [[nodiscard]] CNNFullyConnected copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "CNNFullyConnected"; }
 
  protected:
@@ -402,6 +455,12 @@ class CNNFullyConnectedGradient : public CNNConvolutionGradient {
  public:
   CNNFullyConnectedGradient(const Device& device,
                             std::shared_ptr<CNNConvolutionDataSource> weights);
+  CNNFullyConnectedGradient(Coder& coder, const Device& device) : CNNConvolutionGradient(device) {
+    read(coder);
+  }
+  [[nodiscard]] CNNFullyConnectedGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "CNNFullyConnectedGradient"; }
 
  protected:

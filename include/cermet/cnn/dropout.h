@@ -53,6 +53,8 @@ class CNNDropout final : public KernelOf<CNNKernel, Dropout> {
   /// y (height), feature channels (depth), 0 for one value shared along it. Throws InvalidArgument.
   CNNDropout(const Device& device, float keepProbability, std::size_t seed,
              Size maskStrideInPixels);
+  CNNDropout(Coder& coder, const Device& device) : KernelOf(device) { read(coder); }
+  [[nodiscard]] CNNDropout copy(const Device& device = {}) const { return copy_of(*this, device); }
 
   [[nodiscard]] float keepProbability() const { return op_.keepProbability; }
   [[nodiscard]] std::size_t seed() const { return seed_; }
@@ -62,13 +64,14 @@ class CNNDropout final : public KernelOf<CNNKernel, Dropout> {
   void set_encode_number(std::uint64_t number) { encodes_ = number; }
 
  protected:
+  void code(Coder& coder) override;
   void record(detail::UnaryEncoding& encoding) const override;
   [[nodiscard]] StateBatch make_state_batch(const detail::StateOrigin& origin,
                                             const ImageBatch& sources,
                                             const ImageBatch& destinations) const override;
 
  private:
-  std::size_t seed_;
+  std::size_t seed_ = 0;
   Size strides_;
   mutable std::uint64_t encodes_ = 0;
 };
@@ -81,6 +84,10 @@ class CNNDropoutGradient final : public KernelOf<CNNGradientKernel, DropoutGradi
   /// The arguments of the forward kernel; an encode with the state of another one throws.
   CNNDropoutGradient(const Device& device, float keepProbability, std::size_t seed,
                      Size maskStrideInPixels);
+  CNNDropoutGradient(Coder& coder, const Device& device) : KernelOf(device) { read(coder); }
+  [[nodiscard]] CNNDropoutGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   [[nodiscard]] float keepProbability() const { return op_.forward.keepProbability; }
   [[nodiscard]] std::size_t seed() const { return seed_; }
@@ -89,13 +96,14 @@ class CNNDropoutGradient final : public KernelOf<CNNGradientKernel, DropoutGradi
   void apply(const ForwardRecord& forward) override;
 
  protected:
+  void code(Coder& coder) override;
   void record(detail::BinaryEncoding& encoding) const override;
   void check(const Image& gradient, const Image& source, const Image& destination,
              const State* state, std::size_t count) const override;
 
  private:
   void check_state(const State* state) const;
-  std::size_t seed_;
+  std::size_t seed_ = 0;
   Size strides_;
 };
 

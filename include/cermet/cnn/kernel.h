@@ -170,6 +170,8 @@ class CNNKernel : public Kernel {
 
  protected:
   explicit CNNKernel(const Device& device);
+  CNNKernel(Coder& coder, const Device& device);
+  void code(Coder& coder) override;
 
   // What a concrete kernel says.
   virtual void record(detail::UnaryEncoding& encoding) const = 0;
@@ -220,6 +222,7 @@ struct SourceGeometry {
   std::size_t strideInPixelsX = 1, strideInPixelsY = 1;
   std::size_t dilationRateX = 1, dilationRateY = 1;
   bool operator==(const SourceGeometry&) const = default;
+  void code(Coder& coder);
 };
 
 /// A kernel with a primary and a secondary source image (spec: core 13).
@@ -349,6 +352,8 @@ class CNNBinaryKernel : public Kernel {
 
  protected:
   explicit CNNBinaryKernel(const Device& device);
+  CNNBinaryKernel(Coder& coder, const Device& device);
+  void code(Coder& coder) override;
 
   virtual void record(detail::BinaryEncoding& encoding) const = 0;
   /// Channels read of the primary and secondary sources out of those available, and written.
@@ -424,6 +429,8 @@ class CNNGradientKernel : public CNNBinaryKernel {
 
  protected:
   explicit CNNGradientKernel(const Device& device) : CNNBinaryKernel(device) {}
+  CNNGradientKernel(Coder& coder, const Device& device) : CNNBinaryKernel(coder, device) {}
+  void code(Coder& coder) override;
   [[nodiscard]] Channels channels(std::size_t, std::size_t secondary) const override {
     return {secondary, secondary, secondary};
   }

@@ -66,6 +66,9 @@ using CNNLossLabelsBatch = std::vector<std::shared_ptr<CNNLossLabels>>;
 /// Parameters of a loss (spec: loss 5). Filters copy them.
 class CNNLossDescriptor {
  public:
+  CNNLossDescriptor() = default;
+  explicit CNNLossDescriptor(Coder& coder) { code(coder); }
+  void encodeWithCoder(Coder& coder) const;
   /// Throws InvalidArgument for codes that are not a type or a reduction, and for CosineDistance
   /// with another reduction than Sum.
   [[nodiscard]] static CNNLossDescriptor cnnLossDescriptor(CNNLossType lossType,
@@ -94,6 +97,8 @@ class CNNLossDescriptor {
   [[nodiscard]] float delta() const { return delta_; }
   void setDelta(float delta) { delta_ = delta; }
   bool operator==(const CNNLossDescriptor&) const = default;
+  /// Lists the fields to a coder.
+  void code(Coder& coder);
 
  private:
   CNNLossType type_ = CNNLossType::SoftMaxCrossEntropy;
@@ -110,6 +115,7 @@ struct LossSwitches {
   bool loss_gradient_ignores_reduction = false;       // spec: loss 7.5
   bool cnn_loss_gradient_applies_reduction = false;   // spec: loss 7.5
   bool operator==(const LossSwitches&) const = default;
+  void code(Coder& coder);
 };
 
 namespace detail {
@@ -120,6 +126,7 @@ class LossParameters {
   CNNLossDescriptor descriptor;
   LossSwitches switches;
 
+  void code(Coder& coder, std::string_view kernel);
   [[nodiscard]] Loss op() const;
   [[nodiscard]] Loss::Scalars scalars() const;
   [[nodiscard]] bool reduced() const {
@@ -133,6 +140,10 @@ class LossParameters {
 class CNNLoss final : public KernelOf<CNNKernel, Loss> {
  public:
   CNNLoss(const Device& device, const CNNLossDescriptor& lossDescriptor);
+  CNNLoss(Coder& coder, const Device& device) : CNNLoss(device, CNNLossDescriptor()) {
+    read(coder);
+  }
+  [[nodiscard]] CNNLoss copy(const Device& device = {}) const { return copy_of(*this, device); }
   [[nodiscard]] std::string_view class_name() const override { return "CNNLoss"; }
 
   [[nodiscard]] CNNLossType lossType() const { return p_.descriptor.lossType(); }
@@ -157,6 +168,7 @@ class CNNLoss final : public KernelOf<CNNKernel, Loss> {
                                        const CNNLossLabelsBatch& labels);
 
  protected:
+  void code(Coder& coder) override;
   void record(detail::UnaryEncoding& encoding) const override;
 
  private:
@@ -169,6 +181,12 @@ class CNNLoss final : public KernelOf<CNNKernel, Loss> {
 class NNForwardLoss final : public KernelOf<CNNKernel, Loss> {
  public:
   NNForwardLoss(const Device& device, const CNNLossDescriptor& lossDescriptor);
+  NNForwardLoss(Coder& coder, const Device& device) : NNForwardLoss(device, CNNLossDescriptor()) {
+    read(coder);
+  }
+  [[nodiscard]] NNForwardLoss copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "NNForwardLoss"; }
 
   [[nodiscard]] CNNLossType lossType() const { return p_.descriptor.lossType(); }
@@ -195,6 +213,7 @@ class NNForwardLoss final : public KernelOf<CNNKernel, Loss> {
                                        bool destinationStateIsTemporary);
 
  protected:
+  void code(Coder& coder) override;
   void record(detail::UnaryEncoding& encoding) const override;
   void adjust(ImageDescriptor& descriptor, std::span<const Image> sourceImages) override;
   [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
@@ -210,6 +229,12 @@ class NNForwardLoss final : public KernelOf<CNNKernel, Loss> {
 class NNLossGradient final : public KernelOf<CNNBinaryKernel, LossGradient> {
  public:
   NNLossGradient(const Device& device, const CNNLossDescriptor& lossDescriptor);
+  NNLossGradient(Coder& coder, const Device& device) : NNLossGradient(device, CNNLossDescriptor()) {
+    read(coder);
+  }
+  [[nodiscard]] NNLossGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "NNLossGradient"; }
 
   [[nodiscard]] CNNLossType lossType() const { return p_.descriptor.lossType(); }
@@ -243,6 +268,7 @@ class NNLossGradient final : public KernelOf<CNNBinaryKernel, LossGradient> {
                    const ImageBatch& destinationGradients) const;
 
  protected:
+  void code(Coder& coder) override;
   void record(detail::BinaryEncoding& encoding) const override;
 
  private:
@@ -255,6 +281,10 @@ class NNLossGradient final : public KernelOf<CNNBinaryKernel, LossGradient> {
 class NNInitialGradient final : public CNNKernel {
  public:
   explicit NNInitialGradient(const Device& device) : CNNKernel(device) {}
+  NNInitialGradient(Coder& coder, const Device& device) : CNNKernel(coder, device) { read(coder); }
+  [[nodiscard]] NNInitialGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "NNInitialGradient"; }
 
  protected:

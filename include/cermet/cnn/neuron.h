@@ -15,6 +15,9 @@ namespace cermet {
 /// 1, ELU 1, ReLUN 1 6, Power 1 0 1, Exponential and Logarithm 1 0 -1 (base e).
 class NNNeuronDescriptor {
  public:
+  NNNeuronDescriptor() = default;
+  explicit NNNeuronDescriptor(Coder& coder) { code(coder); }
+  void encodeWithCoder(Coder& coder) const;
   /// Throws InvalidArgument for a code that is not a type.
   [[nodiscard]] static NNNeuronDescriptor cnnNeuronDescriptor(CNNNeuronType neuronType,
                                                               std::optional<float> a = {},
@@ -38,6 +41,8 @@ class NNNeuronDescriptor {
 
   [[nodiscard]] const Activation& activation() const { return activation_; }
   bool operator==(const NNNeuronDescriptor&) const = default;
+  /// Lists the fields to a coder.
+  void code(Coder& coder);
 
  private:
   Activation activation_;
@@ -49,6 +54,8 @@ class CNNNeuron : public KernelOf<CNNKernel, Neuron> {
  public:
   /// Throws InvalidArgument for PReLU without data.
   CNNNeuron(const Device& device, const NNNeuronDescriptor& neuronDescriptor);
+  CNNNeuron(Coder& coder, const Device& device) : KernelOf(device) { read(coder); }
+  [[nodiscard]] CNNNeuron copy(const Device& device = {}) const { return copy_of(*this, device); }
 
   [[nodiscard]] CNNNeuronType neuronType() const { return descriptor_.neuronType(); }
   [[nodiscard]] float a() const { return descriptor_.a(); }
@@ -57,6 +64,8 @@ class CNNNeuron : public KernelOf<CNNKernel, Neuron> {
   [[nodiscard]] const std::vector<float>& data() const { return descriptor_.data(); }
 
  protected:
+  void code(Coder& coder) override;
+  void move_to(const Device& device) override;
   void record(detail::UnaryEncoding& encoding) const override;
   void check(const Image& source, const Image& destination, std::size_t count) const override;
   [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
@@ -71,6 +80,10 @@ class CNNNeuron : public KernelOf<CNNKernel, Neuron> {
 class CNNNeuronGradient final : public KernelOf<CNNGradientKernel, NeuronGradient> {
  public:
   CNNNeuronGradient(const Device& device, const NNNeuronDescriptor& neuronDescriptor);
+  CNNNeuronGradient(Coder& coder, const Device& device) : KernelOf(device) { read(coder); }
+  [[nodiscard]] CNNNeuronGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   [[nodiscard]] CNNNeuronType neuronType() const { return descriptor_.neuronType(); }
   [[nodiscard]] float a() const { return descriptor_.a(); }
@@ -79,6 +92,8 @@ class CNNNeuronGradient final : public KernelOf<CNNGradientKernel, NeuronGradien
   [[nodiscard]] const std::vector<float>& data() const { return descriptor_.data(); }
 
  protected:
+  void code(Coder& coder) override;
+  void move_to(const Device& device) override;
   void record(detail::BinaryEncoding& encoding) const override;
   void check(const Image& gradient, const Image& source, const Image& destination,
              const State* state, std::size_t count) const override;
@@ -88,7 +103,8 @@ class CNNNeuronGradient final : public KernelOf<CNNGradientKernel, NeuronGradien
   Buffer slopes_;
 };
 
-// The deprecated one-class-a-function spellings; the same numbers as the descriptor form.
+// The deprecated one-class-a-function spellings; the same numbers as the descriptor form. Archives
+// and copies hold them as CNNNeuron.
 class CNNNeuronLinear final : public CNNNeuron {
  public:
   CNNNeuronLinear(const Device& device, float a, float b);

@@ -15,6 +15,10 @@ class CNNSpatialNormalization final : public KernelOf<CNNKernel, SpatialNormaliz
  public:
   /// Sizes from 1 on, even and rectangular ones too. Throws InvalidArgument for 0.
   CNNSpatialNormalization(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight);
+  CNNSpatialNormalization(Coder& coder, const Device& device) : KernelOf(device) { read(coder); }
+  [[nodiscard]] CNNSpatialNormalization copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   /// Weight of the mean energy. Default 1.
   [[nodiscard]] float alpha() const { return op_.alpha; }
@@ -29,6 +33,7 @@ class CNNSpatialNormalization final : public KernelOf<CNNKernel, SpatialNormaliz
   [[nodiscard]] std::size_t kernelHeight() const override;
 
  protected:
+  void code(Coder& coder) override;
   void record(detail::UnaryEncoding& encoding) const override;
   [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
                                     const Image& destination) const override;
@@ -54,6 +59,12 @@ class CNNSpatialNormalizationGradient final
  public:
   CNNSpatialNormalizationGradient(const Device& device, std::size_t kernelWidth,
                                   std::size_t kernelHeight);
+  CNNSpatialNormalizationGradient(Coder& coder, const Device& device) : KernelOf(device) {
+    read(coder);
+  }
+  [[nodiscard]] CNNSpatialNormalizationGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   [[nodiscard]] float alpha() const { return op_.forward.alpha; }
   void setAlpha(float alpha) { op_.forward.alpha = alpha; }
@@ -67,6 +78,7 @@ class CNNSpatialNormalizationGradient final
   void apply(const ForwardRecord& forward) override;
 
  protected:
+  void code(Coder& coder) override;
   void record(detail::BinaryEncoding& encoding) const override;
   void check(const Image& gradient, const Image& source, const Image& destination,
              const State* state, std::size_t count) const override;

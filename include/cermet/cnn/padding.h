@@ -39,9 +39,8 @@ enum class NNPaddingMethod : unsigned {
 }
 
 /// Chooses sizes and offsets for encodes that return their result.
-class NNPadding {
+class NNPadding : public Codable {
  public:
-  virtual ~NNPadding() = default;
   [[nodiscard]] virtual NNPaddingMethod paddingMethod() const = 0;
   [[nodiscard]] virtual std::string label() const { return {}; }
   /// Called iff the method has the Custom bit, after everything else: may edit the suggested
@@ -51,6 +50,9 @@ class NNPadding {
       const ImageDescriptor& suggestedDescriptor);
   /// The policy of the gradient pass; null: the gradient's default.
   [[nodiscard]] virtual std::shared_ptr<NNPadding> inverse() const { return nullptr; }
+
+  /// For kernels: how archives name the stock policies.
+  [[nodiscard]] static std::span<const Coder::Stock> stock();
 };
 
 /// The stock policies.
@@ -70,8 +72,15 @@ class NNDefaultPadding : public NNPadding {
       std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates, Kernel& kernel,
       const ImageDescriptor& suggestedDescriptor) override;
   [[nodiscard]] std::shared_ptr<NNPadding> inverse() const override;
+  /// True, but for subclasses that do not say themselves.
+  [[nodiscard]] bool supportsSecureCoding() const override;
+  [[nodiscard]] std::string_view archive_name() const override { return "NNDefaultPadding"; }
+
+ protected:
+  void code(Coder& coder) override;
 
  private:
+  friend class NNPadding;
   NNPaddingMethod method_;
 };
 

@@ -16,15 +16,19 @@ class CNNPooling : public CNNKernel {
   [[nodiscard]] std::size_t strideInPixelsY() const override { return stride_y_; }
 
  protected:
-  CNNPooling(const Device& device, std::string_view name, std::size_t kernelWidth,
-             std::size_t kernelHeight, std::size_t strideInPixelsX, std::size_t strideInPixelsY);
+  CNNPooling(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+             std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  CNNPooling(Coder& coder, const Device& device) : CNNKernel(coder, device) {}
+  void code(Coder& coder) override;
+  /// Throws InvalidArgument for a window or stride of 0, in the name of the concrete class.
+  void check_window() const;
   [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
                                     const Image& destination) const override;
   [[nodiscard]] Window window() const;
   mutable detail::StepMemo memo_;
 
  private:
-  std::size_t kernel_width_, kernel_height_, stride_x_, stride_y_;
+  std::size_t kernel_width_ = 1, kernel_height_ = 1, stride_x_ = 1, stride_y_ = 1;
 };
 
 /// The largest tap. With Zero edges the zeros outside take part; with Clamp they do not.
@@ -33,6 +37,10 @@ class CNNPoolingMax final : public CNNPooling {
   /// Strides default to 1. Throws InvalidArgument for a window or stride of 0.
   CNNPoolingMax(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
                 std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  CNNPoolingMax(Coder& coder, const Device& device) : CNNPooling(coder, device) { read(coder); }
+  [[nodiscard]] CNNPoolingMax copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return PoolingMax::name; }
 
  protected:
@@ -45,6 +53,10 @@ class CNNPoolingAverage final : public CNNPooling {
  public:
   CNNPoolingAverage(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
                     std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  CNNPoolingAverage(Coder& coder, const Device& device) : CNNPooling(coder, device) { read(coder); }
+  [[nodiscard]] CNNPoolingAverage copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return PoolingAverage::name; }
   [[nodiscard]] std::size_t zeroPadSizeX() const { return zero_pad_x_; }
   void setZeroPadSizeX(std::size_t size) { zero_pad_x_ = size; }
@@ -52,6 +64,7 @@ class CNNPoolingAverage final : public CNNPooling {
   void setZeroPadSizeY(std::size_t size) { zero_pad_y_ = size; }
 
  protected:
+  void code(Coder& coder) override;
   void record(detail::UnaryEncoding& encoding) const override;
   [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
                                     const Image& destination) const override;
@@ -73,9 +86,12 @@ class CNNPoolingGradient : public CNNGradientKernel {
   void apply(const ForwardRecord& forward) override;
 
  protected:
-  CNNPoolingGradient(const Device& device, std::string_view name, std::size_t kernelWidth,
-                     std::size_t kernelHeight, std::size_t strideInPixelsX,
-                     std::size_t strideInPixelsY);
+  CNNPoolingGradient(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                     std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  CNNPoolingGradient(Coder& coder, const Device& device) : CNNGradientKernel(coder, device) {}
+  void code(Coder& coder) override;
+  /// Throws InvalidArgument for a window or stride of 0, in the name of the concrete class.
+  void check_window() const;
   [[nodiscard]] Window window() const;
   /// The used part of the gradient; absent where it is empty.
   [[nodiscard]] TensorView used_gradient(const detail::BinaryEncoding& encoding) const;
@@ -98,6 +114,12 @@ class CNNPoolingMaxGradient final : public CNNPoolingGradient {
  public:
   CNNPoolingMaxGradient(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
                         std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  CNNPoolingMaxGradient(Coder& coder, const Device& device) : CNNPoolingGradient(coder, device) {
+    read(coder);
+  }
+  [[nodiscard]] CNNPoolingMaxGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return PoolingMaxGradient::name; }
 
  protected:
@@ -109,6 +131,13 @@ class CNNPoolingAverageGradient final : public CNNPoolingGradient {
  public:
   CNNPoolingAverageGradient(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
                             std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  CNNPoolingAverageGradient(Coder& coder, const Device& device)
+      : CNNPoolingGradient(coder, device) {
+    read(coder);
+  }
+  [[nodiscard]] CNNPoolingAverageGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override {
     return PoolingAverageGradient::name;
   }
@@ -118,6 +147,7 @@ class CNNPoolingAverageGradient final : public CNNPoolingGradient {
   void setZeroPadSizeY(std::size_t size) { zero_pad_y_ = size; }
 
  protected:
+  void code(Coder& coder) override;
   void record(detail::BinaryEncoding& encoding) const override;
 
  private:

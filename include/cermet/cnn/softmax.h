@@ -37,12 +37,18 @@ class SoftMaxGradientKernel : public KernelOf<CNNGradientKernel, SoftMaxGradient
 class CNNSoftMax final : public detail::SoftMaxKernel {
  public:
   explicit CNNSoftMax(const Device& device) : SoftMaxKernel(device, false) {}
+  CNNSoftMax(Coder& coder, const Device& device) : SoftMaxKernel(device, false) { read(coder); }
+  [[nodiscard]] CNNSoftMax copy(const Device& device = {}) const { return copy_of(*this, device); }
 };
 
 /// y[k] = x[k] - ln(sum exp(x[j])).
 class CNNLogSoftMax final : public detail::SoftMaxKernel {
  public:
   explicit CNNLogSoftMax(const Device& device) : SoftMaxKernel(device, true) {}
+  CNNLogSoftMax(Coder& coder, const Device& device) : SoftMaxKernel(device, true) { read(coder); }
+  [[nodiscard]] CNNLogSoftMax copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "CNNLogSoftMax"; }
 };
 
@@ -50,12 +56,24 @@ class CNNLogSoftMax final : public detail::SoftMaxKernel {
 class CNNSoftMaxGradient final : public detail::SoftMaxGradientKernel {
  public:
   explicit CNNSoftMaxGradient(const Device& device) : SoftMaxGradientKernel(device, false) {}
+  CNNSoftMaxGradient(Coder& coder, const Device& device) : SoftMaxGradientKernel(device, false) {
+    read(coder);
+  }
+  [[nodiscard]] CNNSoftMaxGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 };
 
 /// dx[k] = g[k] - exp(y[k]) * sum g[j], y the forward RESULT.
 class CNNLogSoftMaxGradient final : public detail::SoftMaxGradientKernel {
  public:
   explicit CNNLogSoftMaxGradient(const Device& device) : SoftMaxGradientKernel(device, true) {}
+  CNNLogSoftMaxGradient(Coder& coder, const Device& device) : SoftMaxGradientKernel(device, true) {
+    read(coder);
+  }
+  [[nodiscard]] CNNLogSoftMaxGradient copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
   [[nodiscard]] std::string_view class_name() const override { return "CNNLogSoftMaxGradient"; }
 };
 

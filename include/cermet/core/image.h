@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cermet/core/coder.h"
 #include "cermet/core/command_buffer.h"
 #include "cermet/core/data_type.h"
 #include "cermet/core/geometry.h"
@@ -77,15 +78,17 @@ struct ImageDescriptor {
 };
 
 /// Makes the result images of kernels (spec: core 7). Client allocators may edit the descriptor.
-class ImageAllocator {
+/// The two stock ones can be archived.
+class ImageAllocator : public Codable {
  public:
-  virtual ~ImageAllocator() = default;
   [[nodiscard]] virtual Image image(const CommandBuffer& commandBuffer, ImageDescriptor& descriptor,
                                     const Kernel& kernel) = 0;
   /// Calls `image` `count` times unless overridden.
   [[nodiscard]] virtual ImageBatch imageBatch(const CommandBuffer& commandBuffer,
                                               ImageDescriptor& descriptor, const Kernel& kernel,
                                               std::size_t count);
+  /// For kernels: how archives name the stock allocators.
+  [[nodiscard]] static std::span<const Coder::Stock> stock();
 };
 
 /// A small handle onto a window of a tensor: one image of a batch, a range of channels. Equal

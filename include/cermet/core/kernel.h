@@ -9,6 +9,8 @@
 
 namespace cermet {
 
+class Coder;
+
 /// Bits; spec: core 1.2. Cermet stores and returns all of them and acts on none yet.
 enum class KernelOptions : unsigned {
   None = 0,
@@ -39,17 +41,47 @@ class Kernel {
   /// The name of the class, as messages, logs and archives spell it.
   [[nodiscard]] virtual std::string_view class_name() const = 0;
 
+  /// Writes all that makes this kernel: its class, what it was made with, every property. Each
+  /// concrete class has a constructor from a coder and a device, which makes an equal kernel.
+  /// Throws InvalidArgument where a policy, allocator or data source cannot be archived (spec:
+  /// core 4.4; docs/guide/archives.md).
+  void encodeWithCoder(Coder& coder) const;
+  /// The same kernel for another device; nil: for this one. Padding policy and allocator are
+  /// shared, data sources copied if they can be, weights made again as they are in memory now: let
+  /// work that changes them complete first. Concrete classes return their own type by value. Throws
+  /// InvalidArgument for a class that is not the library's.
+  [[nodiscard]] std::unique_ptr<Kernel> copy(const Device& device = {}) const;
+
  protected:
+  /// For subclasses: a kernel that `read` then fills.
+  Kernel(Coder& coder, const Device& device);
   Kernel(const Kernel&) = default;
   Kernel(Kernel&&) = default;
   Kernel& operator=(const Kernel&) = default;
   Kernel& operator=(Kernel&&) = default;
+
+  /// The fields of this class after those of its base, for the coder to write or read; where it
+  /// reads, also checks them and makes what derives from them.
+  virtual void code(Coder& coder);
+  /// Assigns all fields. Called by the constructor of each concrete class that takes a coder.
+  void read(Coder& coder);
+  /// Makes what this kernel keeps on its device again on `device`, which may be the same.
+  virtual void move_to(const Device& device);
+  /// `copy` of a concrete class.
+  template <class K>
+  [[nodiscard]] static K copy_of(const K& kernel, const Device& device) {
+    K result(kernel);
+    static_cast<Kernel&>(result).finish_copy(kernel, device);
+    return result;
+  }
 
   /// Throws InvalidArgument: `CNNConvolution "conv1": argument is got; needed ... . Remedy`.
   [[noreturn]] void complain(std::string_view argument, std::string got, std::string needed,
                              std::string remedy = {}) const;
 
  private:
+  void finish_copy(const Kernel& original, const Device& device);
+
   Device device_;
   KernelOptions options_ = KernelOptions::None;
   std::string label_;

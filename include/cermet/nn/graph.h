@@ -23,6 +23,8 @@ class NNGraph final : public Kernel {
   NNGraph(const Device& device, std::span<const NNImageNodePtr> resultImages,
           const std::vector<bool>& resultsAreNeeded);
   ~NNGraph() override;
+  NNGraph(const NNGraph&) = delete;
+  NNGraph& operator=(const NNGraph&) = delete;
   NNGraph(NNGraph&&) noexcept;
   NNGraph& operator=(NNGraph&&) noexcept;
 
@@ -90,6 +92,11 @@ class NNGraph final : public Kernel {
   [[nodiscard]] std::string debugDescription() const;
 
  private:
+  /// Graphs are not archived: their nodes make them again.
+  void code(Coder&) override {
+    complain("the graph", "archived", "made from its nodes again",
+             "Archive its kernels, or save its parameters.");
+  }
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -7,9 +7,8 @@
 namespace cermet {
 
 /// Changes the scalar weight of a loss just before each encode.
-class NNLossCallback {
+class NNLossCallback : public Codable {
  public:
-  virtual ~NNLossCallback() = default;
   /// Called once per encode with the first image of each batch.
   [[nodiscard]] virtual float scalarWeight(const Image& sourceImage,
                                            const Image& destinationImage) = 0;

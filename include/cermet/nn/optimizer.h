@@ -1,7 +1,6 @@
 #pragma once
 // Optimizers: stochastic gradient descent, RMSProp and Adam, over vectors, matrices and the states
-// of convolutions and batch normalisations (spec: optimizer). Not here: `initWithCoder:` and
-// archives.
+// of convolutions and batch normalisations (spec: optimizer).
 //
 // g = clip(raw) * gradientRescale + (L2: scale*w | L1: scale*sign(w)), elementwise.
 //
@@ -83,6 +82,8 @@ class NNOptimizerDescriptor {
   [[nodiscard]] NNRegularizationType regularizationType() const { return regularization_; }
   void setRegularizationType(NNRegularizationType type) { regularization_ = type; }
   bool operator==(const NNOptimizerDescriptor&) const = default;
+  /// Lists the fields to a coder.
+  void code(Coder& coder);
 
  private:
   float learning_rate_ = 1e-3F, rescale_ = 1;
@@ -112,6 +113,8 @@ class NNOptimizer : public Kernel {
 
  protected:
   NNOptimizer(const Device& device, const NNOptimizerDescriptor& optimizerDescriptor);
+  NNOptimizer(Coder& coder, const Device& device) : Kernel(coder, device) {}
+  void code(Coder& coder) override;
 
   /// What is updated beside the values, with its names as an argument of the encodes.
   struct Moment {
@@ -173,6 +176,13 @@ class NNOptimizerStochasticGradientDescent final : public NNOptimizer {
   NNOptimizerStochasticGradientDescent(const Device& device, float momentumScale,
                                        bool useNesterovMomentum,
                                        const NNOptimizerDescriptor& optimizerDescriptor);
+  NNOptimizerStochasticGradientDescent(Coder& coder, const Device& device)
+      : NNOptimizer(coder, device) {
+    read(coder);
+  }
+  [[nodiscard]] NNOptimizerStochasticGradientDescent copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   /// Default 0.
   [[nodiscard]] float momentumScale() const { return momentum_scale_; }
@@ -206,6 +216,7 @@ class NNOptimizerStochasticGradientDescent final : public NNOptimizer {
               const std::shared_ptr<CNNNormalizationGammaAndBetaState>& resultState) const;
 
  private:
+  void code(Coder& coder) override;
   [[nodiscard]] std::span<const Moment> moments() const override;
   void record(detail::ParameterUpdate& update) const override;
   float momentum_scale_ = 0;
@@ -218,6 +229,12 @@ class NNOptimizerRMSProp final : public NNOptimizer {
   NNOptimizerRMSProp(const Device& device, float learningRate);
   NNOptimizerRMSProp(const Device& device, double decay, float epsilon,
                      const NNOptimizerDescriptor& optimizerDescriptor);
+  NNOptimizerRMSProp(Coder& coder, const Device& device) : NNOptimizer(coder, device) {
+    read(coder);
+  }
+  [[nodiscard]] NNOptimizerRMSProp copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   /// Default 0.9.
   [[nodiscard]] double decay() const { return decay_; }
@@ -248,6 +265,7 @@ class NNOptimizerRMSProp final : public NNOptimizer {
               const std::shared_ptr<CNNNormalizationGammaAndBetaState>& resultState) const;
 
  private:
+  void code(Coder& coder) override;
   [[nodiscard]] std::span<const Moment> moments() const override;
   void record(detail::ParameterUpdate& update) const override;
   double decay_ = 0.9;
@@ -263,6 +281,10 @@ class NNOptimizerAdam final : public NNOptimizer {
   /// Throws InvalidArgument unless both betas lie in [0, 1).
   NNOptimizerAdam(const Device& device, double beta1, double beta2, float epsilon,
                   std::size_t timeStep, const NNOptimizerDescriptor& optimizerDescriptor);
+  NNOptimizerAdam(Coder& coder, const Device& device) : NNOptimizer(coder, device) { read(coder); }
+  [[nodiscard]] NNOptimizerAdam copy(const Device& device = {}) const {
+    return copy_of(*this, device);
+  }
 
   /// Default 0.9.
   [[nodiscard]] double beta1() const { return beta1_; }
@@ -330,6 +352,8 @@ class NNOptimizerAdam final : public NNOptimizer {
               const std::shared_ptr<CNNNormalizationGammaAndBetaState>& resultState);
 
  private:
+  void check_betas() const;
+  void code(Coder& coder) override;
   [[nodiscard]] std::span<const Moment> moments() const override;
   void record(detail::ParameterUpdate& update) const override;
   double beta1_ = 0.9, beta2_ = 0.999;

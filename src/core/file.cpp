@@ -1,4 +1,4 @@
-#include "cermet/train/file.h"
+#include "cermet/core/file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

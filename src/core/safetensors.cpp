@@ -1,4 +1,4 @@
-#include "cermet/train/safetensors.h"
+#include "cermet/core/safetensors.h"
 
 #include <fmt/format.h>
 
@@ -14,8 +14,8 @@
 #include <set>
 #include <utility>
 
-#include "cermet/train/file.h"
-#include "cermet/train/text.h"
+#include "cermet/core/file.h"
+#include "cermet/core/text.h"
 
 namespace cermet {
 namespace {
