@@ -17,7 +17,10 @@ constexpr std::size_t alignment = 64;
 
 class CpuStream final : public Stream {
  public:
-  explicit CpuStream(int threads) { omp_set_num_threads(threads); }
+  explicit CpuStream(int threads) {
+    omp_set_dynamic(0);
+    omp_set_num_threads(threads);
+  }
 };
 
 /// oneDNN divides its work when a primitive is made, by the thread count of the calling thread.
@@ -96,7 +99,11 @@ bool has_f16c() {
 
 }  // namespace
 
-Engine::Engine(int threads) : threads_(threads > 0 ? threads : std::max(1, omp_get_num_procs())) {
+// Never more than OpenMP gives (OMP_THREAD_LIMIT, OMP_DYNAMIC): oneDNN plans its sums for a number
+// of threads, and leaves some out when fewer come.
+Engine::Engine(int threads)
+    : threads_(std::min(threads > 0 ? threads : std::max(1, omp_get_num_procs()),
+                        omp_get_thread_limit())) {
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) {
     throw DeviceError(CommandBufferError::NotPermitted,
                       "The CPU device needs a processor with AVX2, FMA and F16C (Intel Haswell, "
