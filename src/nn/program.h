@@ -1,7 +1,7 @@
 #pragma once
 // A graph for given inputs, lowered to prepared steps: kernels record once into symbolic memory,
 // the operators are rewritten, their tensors get places in one arena, and every encode replays the
-// list (ADR 0008).
+// list (ADR 0009).
 
 #include <map>
 #include <memory>
