@@ -41,7 +41,8 @@ struct Tensor {
 
 class Machine {
  public:
-  explicit Machine(int threads) : engine_(make_cpu_engine(threads)), stream_(engine_->make_stream()) {}
+  explicit Machine(int threads)
+      : engine_(make_cpu_engine(threads)), stream_(engine_->make_stream()) {}
 
   template <class Op>
   [[nodiscard]] StepPtr prepare(const Op& op, const std::vector<Tensor*>& tensors) {
@@ -172,15 +173,17 @@ TEST_P(Fused, ConvolutionGradientOfWeights) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Operators, Fused,
-    testing::Combine(testing::Values(Shape{3, 8, 6, 4, 8, 3, 1, 1}, Shape{2, 7, 9, 1, 5, 5, 1, 2},
-                                     Shape{1, 6, 6, 32, 17, 5, 1, 2}, Shape{4, 11, 10, 3, 9, 2, 1, 0},
-                                     Shape{2, 12, 13, 40, 12, 3, 2, 1}, Shape{2, 9, 8, 13, 33, 4, 1, 1},
-                                     Shape{9, 28, 28, 1, 16, 5, 1, 2},
-                                     Shape{5, 14, 14, 24, 40, 3, 1, 1},
-                                     Shape{2, 6, 6, 2, 3, 3, 1, -1}),
-                     testing::Values(1, 2)));
+INSTANTIATE_TEST_SUITE_P(Operators, Fused,
+                         testing::Combine(testing::Values(Shape{3, 8, 6, 4, 8, 3, 1, 1},
+                                                          Shape{2, 7, 9, 1, 5, 5, 1, 2},
+                                                          Shape{1, 6, 6, 32, 17, 5, 1, 2},
+                                                          Shape{4, 11, 10, 3, 9, 2, 1, 0},
+                                                          Shape{2, 12, 13, 40, 12, 3, 2, 1},
+                                                          Shape{2, 9, 8, 13, 33, 4, 1, 1},
+                                                          Shape{9, 28, 28, 1, 16, 5, 1, 2},
+                                                          Shape{5, 14, 14, 24, 40, 3, 1, 1},
+                                                          Shape{2, 6, 6, 2, 3, 3, 1, -1}),
+                                          testing::Values(1, 2)));
 
 TEST(Fusions, AreDeclinedWhereTheyDoNotHold) {
   Machine machine(1);
