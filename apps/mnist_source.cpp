@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -218,7 +217,7 @@ fs::path find_digit_data(const std::string& name) {
   std::error_code ignored;
   fail_file({"Data set", name, "folder",
              fs::is_directory(name, ignored) ? "without the four IDX files" : "missing",
-             "\"digits\", \"mnist\", or a folder with the train- and t10k- files",
+             R"("digits", "mnist", or a folder with the train- and t10k- files)",
              "Check its name and contents."});
 }
 

@@ -12,6 +12,7 @@ if(CERMET_WARNINGS_AS_ERRORS)
   endif()
 endif()
 if(CERMET_SANITIZE)
-  target_compile_options(cermet_options INTERFACE -fsanitize=${CERMET_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(cermet_options INTERFACE -fsanitize=${CERMET_SANITIZE} -fno-omit-frame-pointer
+                                                  -fno-sanitize-recover=all)  # a report is a failure
   target_link_options(cermet_options INTERFACE -fsanitize=${CERMET_SANITIZE})
 endif()

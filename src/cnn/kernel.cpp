@@ -113,7 +113,8 @@ void CNNKernel::code(Coder& coder) {
 }
 
 void CNNKernel::setPadding(std::shared_ptr<NNPadding> padding) {
-  padding_ = padding ? std::move(padding) : default_padding();
+  if (!padding) padding = default_padding();
+  padding_ = std::move(padding);
 }
 void CNNKernel::setDestinationImageAllocator(std::shared_ptr<ImageAllocator> allocator) {
   allocator_ = allocator ? std::move(allocator) : TemporaryImage::defaultAllocator();
@@ -396,7 +397,8 @@ void CNNGradientKernel::code(Coder& coder) {
 }
 
 void CNNBinaryKernel::setPadding(std::shared_ptr<NNPadding> padding) {
-  padding_ = padding ? std::move(padding) : default_padding();
+  if (!padding) padding = default_padding();
+  padding_ = std::move(padding);
 }
 void CNNBinaryKernel::setDestinationImageAllocator(std::shared_ptr<ImageAllocator> allocator) {
   allocator_ = allocator ? std::move(allocator) : TemporaryImage::defaultAllocator();

@@ -59,9 +59,8 @@ Image CNNLossDataDescriptor::make_image(const Device& device) const {
       }
     }
   }
-  const Image image(
-      device, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, size_.width,
-                                               size_.height, size_.depth));
+  Image image(device, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32,
+                                                       size_.width, size_.height, size_.depth));
   image.write_floats(values);
   return image;
 }
@@ -307,8 +306,8 @@ ImageBatch CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageB
   if (sourceImages.empty()) return {};
   const Image first = sourceImages.front();
   ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
-      commandBuffer, descriptor, *this, sourceImages.size());
+  ImageBatch destinations = destinationImageAllocator()->imageBatch(commandBuffer, descriptor,
+                                                                    *this, sourceImages.size());
   encodeBatch(commandBuffer, sourceImages, labels, destinations);
   return destinations;
 }
@@ -396,8 +395,8 @@ ImageBatch NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer,
   if (sourceImages.empty()) return {};
   const Image first = sourceImages.front();
   ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
-      commandBuffer, descriptor, *this, sourceImages.size());
+  ImageBatch destinations = destinationImageAllocator()->imageBatch(commandBuffer, descriptor,
+                                                                    *this, sourceImages.size());
   StateBatch states;
   if (destinationStates != nullptr) {
     states = destinationStateIsTemporary
@@ -513,8 +512,8 @@ ImageBatch NNLossGradient::encodeBatch(const CommandBuffer& commandBuffer,
   descriptor.featureChannels = like.featureChannels();
   setPrimaryOffset({});
   setSecondaryOffset({});
-  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
-      commandBuffer, descriptor, *this, sourceImages.size());
+  ImageBatch destinations = destinationImageAllocator()->imageBatch(commandBuffer, descriptor,
+                                                                    *this, sourceImages.size());
   encodeBatch(commandBuffer, sourceGradients, sourceImages, labels, weights, sourceStates,
               destinations);
   return destinations;

@@ -85,6 +85,7 @@ class Capture {
   // No address of a user process is as large: symbols and memory cannot be confused.
   static constexpr std::uintptr_t first_symbol = std::uintptr_t{1} << 62;
   std::vector<Block> blocks_;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): never dereferenced
   std::byte* next_ = reinterpret_cast<std::byte*>(first_symbol);
 };
 

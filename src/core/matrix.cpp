@@ -250,10 +250,12 @@ void prefetch(const CommandBuffer& commandBuffer, std::span<const Descriptor> li
               std::string_view subject) {
   detail::Recording& recording = commandBuffer.recording();
   std::vector<std::size_t> sizes;
+  sizes.reserve(list.size());
   for (const Descriptor& descriptor : list) {
     sizes.push_back(own_bytes(described(descriptor, subject)));
   }
   std::vector<detail::MemoryPtr> blocks;
+  blocks.reserve(sizes.size());
   for (const std::size_t bytes : sizes) blocks.push_back(recording.temporary(bytes));
   for (auto& block : blocks) recording.recycle(std::move(block));
 }

@@ -56,6 +56,8 @@ StepPtr prepare(const PooledConvolutionGradientWeights&, Descs, Engine&);
 class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
  public:
   explicit Engine(int threads);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
   ~Engine() override;
 
   [[nodiscard]] void* allocate(std::size_t bytes) override;
@@ -86,9 +88,9 @@ struct Args {
   }
 };
 
-/// Threads worth waking for `elements` of cheap work. A region costs a microsecond while its threads
-/// spin and fifty once they sleep, as they do between the steps of a small network: each thread
-/// should have some twenty microseconds to do.
+/// Threads worth waking for `elements` of cheap work. A region costs a microsecond while its
+/// threads spin and fifty once they sleep, as they do between the steps of a small network: each
+/// thread should have some twenty microseconds to do.
 [[nodiscard]] inline int threads_for(std::int64_t elements, const Engine& engine,
                                      std::int64_t elements_per_thread = 65536) {
   return static_cast<int>(

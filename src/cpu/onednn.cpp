@@ -137,8 +137,8 @@ int channel_block(const TensorDesc& t) {
   return 0;
 }
 
-Desc matrix_desc(Dims extents, Dims strides) {
-  return {std::move(extents), dnnl::memory::data_type::f32, std::move(strides)};
+Desc matrix_desc(const Dims& extents, const Dims& strides) {
+  return {extents, dnnl::memory::data_type::f32, strides};
 }
 
 Desc vector_desc(std::int64_t length) {
@@ -303,6 +303,7 @@ class PrimitiveStep final : public Step {
     }
     /// Re-pointing waits for the run, when the memory is this step's: oneDNN 2.x writes the zeros
     /// of padded channels as soon as it gets an address.
+    // NOLINTNEXTLINE(bugprone-exception-escape): oneDNN refuses no address of ours
     void run(Stream&) noexcept override {
       const ThreadScope scope(step->threads_);
       if (moved) {

@@ -46,7 +46,7 @@ class ThreadScope {
 /// other layout.
 [[nodiscard]] int channel_block(const TensorDesc& tensor);
 /// Two dimensions; the strides may be any.
-[[nodiscard]] Desc matrix_desc(Dims extents, Dims strides);
+[[nodiscard]] Desc matrix_desc(const Dims& extents, const Dims& strides);
 [[nodiscard]] Desc vector_desc(std::int64_t length);
 /// The same dimensions, layout left to the primitive.
 [[nodiscard]] Desc any_like(const Desc& desc);

@@ -27,8 +27,9 @@ inline float larger(float tap, float best) { return of_larger(tap, best, tap, be
 struct Place {
   std::int64_t y, x;  // of the first tap
   [[nodiscard]] bool inside(const Window& window, const TensorDesc& source) const {
-    return y >= 0 && x >= 0 && y + (window.kernelHeight - 1) * window.dilationY < source.h &&
-           x + (window.kernelWidth - 1) * window.dilationX < source.w;
+    const std::int64_t last_y = y + std::int64_t{window.kernelHeight - 1} * window.dilationY;
+    const std::int64_t last_x = x + std::int64_t{window.kernelWidth - 1} * window.dilationX;
+    return y >= 0 && x >= 0 && last_y < source.h && last_x < source.w;
   }
 };
 Place place_of(const Window& window, std::int64_t j, std::int64_t i) {
@@ -62,7 +63,7 @@ struct Quad {
 };
 
 void largest_of_four(const Quad& taps, float* out, std::int64_t channels) {
-  const auto [a, b, c, d] = taps;
+  const float *a = taps.a, *b = taps.b, *c = taps.c, *d = taps.d;
 #pragma omp simd
   for (std::int64_t i = 0; i < channels; ++i) {
     out[i] = larger(d[i], larger(c[i], larger(b[i], a[i])));
@@ -207,7 +208,7 @@ void scatter_window(const Scatter& s, std::int64_t j, std::int64_t i) {
 /// Windows side by side without a gap: every destination pixel is written once, without a sum.
 void scatter_quad(const Quad& taps, const float* g, float* d, const TensorDesc& destination,
                   std::int64_t channels) {
-  const auto [tap0, tap1, tap2, tap3] = taps;
+  const float *tap0 = taps.a, *tap1 = taps.b, *tap2 = taps.c, *tap3 = taps.d;
   float *d0 = d, *d1 = d + destination.stride_w, *d2 = d + destination.stride_h;
   float* d3 = d2 + destination.stride_w;
 #pragma omp simd

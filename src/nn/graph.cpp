@@ -157,6 +157,7 @@ namespace {
 template <class Entries>
 std::vector<HandlePtr> handles(const Entries& entries, const std::vector<Index>& chosen) {
   std::vector<HandlePtr> list;
+  list.reserve(chosen.size());
   for (const Index i : chosen) list.push_back(entries[i].handle);
   return list;
 }
@@ -260,7 +261,7 @@ Image NNGraph::executeAsync(
     std::span<const Image> sourceImages,
     std::function<void(Image, std::optional<DeviceError>)> completionHandler) {
   CommandBuffer commands = device().makeCommandQueue().makeCommandBuffer();
-  const Image result = encode(commands, sourceImages);
+  Image result = encode(commands, sourceImages);
   if (completionHandler) {
     commands.addCompletedHandler([result, handler = std::move(completionHandler)](
                                      const CommandBuffer& done) { handler(result, done.error()); });

@@ -93,6 +93,7 @@ class Program {
 
  private:
   /// Memory of one replay; steps that were appended keep it whatever happens.
+  // NOLINTNEXTLINE(cppcoreguidelines-special-member-functions): stays an aggregate
   struct Lease {
     Recording* recording;
     MemoryPtr memory;

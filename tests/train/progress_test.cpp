@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <stdexcept>
 
 #include "cermet/core/error.h"
 #include "help.h"
@@ -34,8 +35,10 @@ const ProgressValues half_way = {.epoch = 3,
 class Terminal {
  public:
   explicit Terminal(unsigned short columns) : control_(::posix_openpt(O_RDWR | O_NOCTTY)) {
-    if (::grantpt(control_) != 0 || ::unlockpt(control_) != 0) ADD_FAILURE() << "no terminal";
-    stream_ = std::fopen(::ptsname(control_), "w");
+    const bool ready = ::grantpt(control_) == 0 && ::unlockpt(control_) == 0;
+    const char* name = ready ? ::ptsname(control_) : nullptr;
+    stream_ = name != nullptr ? std::fopen(name, "w") : nullptr;
+    if (stream_ == nullptr) throw std::runtime_error("no pseudo-terminal: is /dev/pts mounted?");
     const struct winsize size = {24, columns, 0, 0};
     EXPECT_EQ(::ioctl(::fileno(stream_), TIOCSWINSZ, &size), 0);
     ::setenv("TERM", "xterm", 1);

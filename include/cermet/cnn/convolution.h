@@ -277,6 +277,7 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   CNNConvolution(Coder& coder, const Device& device) : CNNConvolution(device) { read(coder); }
   CNNConvolution(const CNNConvolution&) = default;
   CNNConvolution& operator=(const CNNConvolution&) = default;
+  ~CNNConvolution() override = default;
   [[nodiscard]] CNNConvolution copy(const Device& device = {}) const {
     return copy_of(*this, device);
   }
@@ -365,6 +366,7 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
   }
   CNNConvolutionGradient(const CNNConvolutionGradient&) = default;
   CNNConvolutionGradient& operator=(const CNNConvolutionGradient&) = default;
+  ~CNNConvolutionGradient() override = default;
   [[nodiscard]] CNNConvolutionGradient copy(const Device& device = {}) const {
     return copy_of(*this, device);
   }

@@ -15,6 +15,7 @@ class StepMemo {
   StepMemo() = default;
   ~StepMemo() = default;
   StepMemo(const StepMemo&) {}
+  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): copies nothing
   StepMemo& operator=(const StepMemo&) { return *this; }
 
   [[nodiscard]] const StepPtr& find(Engine& engine, const OpView& op,

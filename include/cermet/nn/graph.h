@@ -23,6 +23,8 @@ class NNGraph final : public Kernel {
   NNGraph(const Device& device, std::span<const NNImageNodePtr> resultImages,
           const std::vector<bool>& resultsAreNeeded);
   ~NNGraph() override;
+  NNGraph(const NNGraph&) = delete;
+  NNGraph& operator=(const NNGraph&) = delete;
   NNGraph(NNGraph&&) noexcept;
   NNGraph& operator=(NNGraph&&) noexcept;
 

@@ -40,6 +40,7 @@ class NNImageNode {
   [[nodiscard]] static std::shared_ptr<NNImageNode> exportedNode(HandlePtr handle);
   NNImageNode(const NNImageNode&) = delete;
   NNImageNode& operator=(const NNImageNode&) = delete;
+  ~NNImageNode() = default;
 
   [[nodiscard]] const HandlePtr& handle() const { return handle_; }
   void setHandle(HandlePtr handle) { handle_ = std::move(handle); }
