@@ -3,12 +3,11 @@
 // are framed and reordered first, outputs are reordered, folded and activated last.
 
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
+#include "cpu/activation.h"
 #include "cpu/convolution_general.h"
 #include "cpu/engine.h"
 #include "cpu/onednn.h"
@@ -211,65 +210,15 @@ bool prefers_own(const Convolution& op, const TensorDesc& source) {
 // ---- small steps
 // ----------------------------------------------------------------------------------
 
-float evaluate(const Activation& f, float x, float slope) {
-  switch (f.type) {
-    case CNNNeuronType::ReLU:
-      return x >= 0 ? x : f.a * x;
-    case CNNNeuronType::Linear:
-      return f.a * x + f.b;
-    case CNNNeuronType::Sigmoid: {
-      const float e = std::exp(-std::abs(x));
-      return (x >= 0 ? 1.0f : e) / (1.0f + e);
-    }
-    case CNNNeuronType::HardSigmoid:
-      return std::clamp(f.a * x + f.b, 0.0f, 1.0f);
-    case CNNNeuronType::TanH:
-      return f.a * std::tanh(f.b * x);
-    case CNNNeuronType::Absolute:
-      return std::abs(x);
-    case CNNNeuronType::SoftPlus: {
-      const float y = f.b * x;
-      return f.a * (std::max(y, 0.0f) + std::log1p(std::exp(-std::abs(y))));
-    }
-    case CNNNeuronType::SoftSign:
-      return x / (1.0f + std::abs(x));
-    case CNNNeuronType::ELU:
-      return x >= 0 ? x : f.a * std::expm1(x);
-    case CNNNeuronType::PReLU:
-      return x >= 0 ? x : slope * x;
-    case CNNNeuronType::ReLUN: {
-      const float y = x >= 0 ? x : f.a * x;
-      return y > f.b ? f.b : y;
-    }
-    case CNNNeuronType::Power:
-      return std::pow(f.a * x + f.b, f.c);
-    case CNNNeuronType::Exponential:
-      return f.c == -1.0f ? std::exp(f.a * x + f.b) : std::pow(f.c, f.a * x + f.b);
-    case CNNNeuronType::Logarithm:
-      return std::log(f.a * x + f.b) / (f.c == -1.0f ? 1.0f : std::log(f.c));
-    case CNNNeuronType::GeLU:
-      return 0.5f * x * (1.0f + std::erf(x * std::numbers::sqrt2_v<float> / 2));
-    case CNNNeuronType::None:
-    case CNNNeuronType::Count:
-      break;
-  }
-  return x;
-}
-
 /// In place. Slots: destination, slopes or null.
 StepPtr activate(const Activation& activation, const TensorDesc& desc, const Engine& engine) {
   const TensorDesc slots[] = {desc, flat_desc(desc.c)};
   const int threads = threads_for(desc.count(), engine);
-  return make_step(slots, "own activation", [activation, desc, threads](const Args& args) {
-    const float* slopes = args.at(1);
-    parallel(threads, desc.pixels(), [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) {
-        const Index row = i / desc.w;
-        float* values = pixel(args.at(0), desc, row / desc.h, row % desc.h, i % desc.w);
-        for (Index c = 0; c < desc.c; ++c) {
-          values[c] = evaluate(activation, values[c], slopes == nullptr ? 0.0f : slopes[c]);
-        }
-      }
+  const EvaluateRow evaluate = evaluate_row(activation.type);
+  return make_step(slots, "own activation", [=](const Args& args) {
+    for_each_pixel(threads, desc, [&](Index n, Index y, Index x) {
+      float* values = pixel(args.at(0), desc, n, y, x);
+      evaluate(activation, values, args.at<const float>(1), values, desc.c);
     });
   });
 }

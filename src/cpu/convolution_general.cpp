@@ -75,11 +75,8 @@ void gather_row(const WindowMap& map, const float* source, float* window, Index 
 }
 
 void gather(const WindowMap& map, const float* source, float* window, int threads) {
-  parallel(threads, Index{map.window.n} * map.window.h, [&](Index begin, Index end) {
-    for (Index row = begin; row < end; ++row) {
-      gather_row(map, source, window, row / map.window.h, row % map.window.h);
-    }
-  });
+  for_each_row(threads, map.window,
+               [&](Index n, Index row) { gather_row(map, source, window, n, row); });
 }
 
 /// The window positions [first, last] of one axis that read source position `at`.
@@ -628,11 +625,8 @@ StepPtr fold_window(const TensorDesc& window, const TensorDesc& destination, Pla
   const TensorDesc slots[] = {window, destination};
   return make_step(slots, "own window fold",
                    [map = WindowMap{destination, window, placement}, threads](const Args& args) {
-                     const Index height = map.source.h;
-                     parallel(threads, map.source.n * height, [&](Index begin, Index end) {
-                       for (Index row = begin; row < end; ++row) {
-                         fold_row(map, args.at(0), args.at(1), row / height, row % height);
-                       }
+                     for_each_row(threads, map.source, [&](Index n, Index y) {
+                       fold_row(map, args.at(0), args.at(1), n, y);
                      });
                    });
 }

@@ -86,9 +86,9 @@ struct Args {
   }
 };
 
-/// Threads worth waking for `elements` of cheap work. A region costs a microsecond while its threads
-/// spin and fifty once they sleep, as they do between the steps of a small network: each thread
-/// should have some twenty microseconds to do.
+/// Threads worth waking for `elements` of cheap work. A region costs a microsecond while its
+/// threads spin and fifty once they sleep, as they do between the steps of a small network: each
+/// thread should have some twenty microseconds to do.
 [[nodiscard]] inline int threads_for(std::int64_t elements, const Engine& engine,
                                      std::int64_t elements_per_thread = 65536) {
   return static_cast<int>(
@@ -108,6 +108,32 @@ void parallel(int threads, std::int64_t count, Body&& body) {
     const std::int64_t parts = omp_get_num_threads(), part = omp_get_thread_num();
     body(count * part / parts, count * (part + 1) / parts);
   }
+}
+
+/// body(n, y) for every row.
+template <class Body>
+void for_each_row(int threads, const TensorDesc& desc, Body&& body) {
+  const std::int64_t h = desc.h;
+  parallel(threads, desc.n * h, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) body(row / h, row % h);
+  });
+}
+
+/// body(n, y, x) for every pixel.
+template <class Body>
+void for_each_pixel(int threads, const TensorDesc& desc, Body&& body) {
+  const std::int64_t h = desc.h, w = desc.w;
+  parallel(threads, desc.pixels(), [&](std::int64_t begin, std::int64_t end) {
+    std::int64_t n = begin / (h * w), y = begin / w % h, x = begin % w;
+    for (std::int64_t at = begin; at < end; ++at) {
+      body(n, y, x);
+      if (++x < w) continue;
+      x = 0;
+      if (++y < h) continue;
+      y = 0;
+      ++n;
+    }
+  });
 }
 
 /// A step whose run is `body(const Args&)`; the body captures what it needs by value.
