@@ -1,5 +1,5 @@
 // Convolution and its gradients: oneDNN where it can do the geometry with a real implementation,
-// our own loops (convolution_general.cpp) elsewhere. Stages are put together as data flows: inputs
+// our own loops (convolution_general.h) elsewhere. Stages are put together as data flows: inputs
 // are framed and reordered first, outputs are reordered, folded and activated last.
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "cpu/engine.h"
 #include "cpu/onednn.h"
 #include "cpu/sequence.h"
+#include "cpu/shift.h"
 
 namespace cermet::cpu {
 namespace {
@@ -166,8 +167,9 @@ TensorDesc frame_of(const Geometry& geometry, const TensorDesc& source) {
   return dense_desc(source.n, static_cast<std::int32_t>(geometry.y.read()),
                     static_cast<std::int32_t>(geometry.x.read()), source.c);
 }
-general::Placement placement_of(const Window& window) {
-  return {-window.padTop, -window.padLeft, window.clampEdges != 0};
+/// From the source to the frame.
+Shift into_frame(const Window& window) {
+  return {-window.padLeft, -window.padTop, window.clampEdges};
 }
 Window inside_frame(Window window) {
   window.padTop = window.padLeft = window.clampEdges = 0;
@@ -177,14 +179,14 @@ Window inside_frame(Window window) {
 Tensor framed_input(Plan& plan, const Window& window, const TensorDesc& frame, Tensor source) {
   source = plan.plain_input(source);
   const Tensor result = plan.scratch(frame);
-  plan.add(general::gather_window(source.desc, frame, placement_of(window), plan.engine()),
-           {source.place, result.place});
+  const TensorDesc slots[] = {source.desc, frame};
+  plan.add(prepare(into_frame(window), slots, plan.engine()), {source.place, result.place});
   return result;
 }
 Tensor framed_output(Plan& plan, const Window& window, const TensorDesc& frame, Tensor result) {
   result = plan.plain_output(result);
   const Tensor framed = plan.scratch(frame);
-  plan.add_last(general::fold_window(frame, result.desc, placement_of(window), plan.engine()),
+  plan.add_last(fold_window(into_frame(window), frame, result.desc, plan.engine()),
                 {framed.place, result.place});
   return framed;
 }

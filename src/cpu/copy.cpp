@@ -1,4 +1,4 @@
-// Copy: conversion between element types, any strides. Shift: a window moved over an image. Fill.
+// Copy: conversion between element types, any strides. Fill.
 // Unorm stores clamp to [0, 1] and round to nearest even, NaN becomes 0; uint8 holds plain
 // integers. Own code: these only move memory. A conversion goes through float32 in pieces that stay
 // in cache, float16 by F16C. Plain layout alone.
@@ -186,31 +186,6 @@ StepPtr prepare(const Copy&, Descs descs, Engine& engine) {
       for (std::int64_t x = 0; x < columns; ++x) {
         convert(from + (in + x * source.stride_w) * convert.source_bytes,
                 to + (out + x * destination.stride_w) * convert.destination_bytes, length);
-      }
-    });
-  });
-}
-
-StepPtr prepare(const Shift& shift, Descs descs, Engine& engine) {
-  const TensorDesc source = descs[Shift::source], destination = descs[Shift::destination];
-  const int threads = threads_for(destination.count(), engine);
-  return make_step(descs, "rows", [=](const Args& args) {
-    const auto* from = args.at<const float>(Shift::source);
-    auto* to = args.at(Shift::destination);
-    const std::int64_t w = destination.w, c = destination.c;
-    const std::int64_t right = source.w - 1, bottom = source.h - 1;
-    for_each_row(threads, destination, [&](std::int64_t n, std::int64_t j) {
-      const std::int64_t y = j + shift.offsetY;
-      const std::int64_t near_y = std::clamp<std::int64_t>(y, 0, bottom);
-      for (std::int64_t column = 0; column < w; ++column) {
-        const std::int64_t x = column + shift.offsetX;
-        const std::int64_t near_x = std::clamp<std::int64_t>(x, 0, right);
-        float* out = pixel(to, destination, n, j, column);
-        if (shift.clampEdges != 0 || (x == near_x && y == near_y)) {
-          std::copy_n(pixel(from, source, n, near_y, near_x), c, out);
-        } else {
-          std::fill_n(out, c, 0.0F);
-        }
       }
     });
   });
