@@ -311,6 +311,8 @@ ImageBatch NNGraph::Impl::replay(const Arguments& a, CompiledGraph& chosen) {
   }
   chosen.program->replay(chosen.program, recording, chosen.addresses, [&](std::size_t cut) {
     chosen.cuts[cut].filter->update(a.commands, chosen.cuts[cut].states);
+    // A data source may have encoded under a predicate of its own: back to those of this encode.
+    static_cast<void>(a.commands.recording());
   });
   for (std::size_t i = 0; i < chosen.results.size(); ++i) {
     if (images[chosen.results[i].image].synchronized)
