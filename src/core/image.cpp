@@ -174,13 +174,14 @@ PixelFormat ImageDescriptor::pixelFormat() const {
 ImageDescriptor ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat channelFormat,
                                                  std::size_t width, std::size_t height,
                                                  std::size_t featureChannels,
-                                                 std::size_t numberOfImages) {
+                                                 std::size_t numberOfImages, TextureUsage usage) {
   ImageDescriptor descriptor;
   descriptor.width = width;
   descriptor.height = height;
   descriptor.featureChannels = featureChannels;
   descriptor.numberOfImages = numberOfImages;
   descriptor.channelFormat = channelFormat;
+  descriptor.usage = usage;
   return descriptor;
 }
 
@@ -204,6 +205,58 @@ ImageBatch ImageAllocator::imageBatch(const CommandBuffer& commandBuffer,
 
 Image::Image(const Device& device, const ImageDescriptor& imageDescriptor)
     : record_(ImageRecord::make(device, imageDescriptor, 1, nullptr)) {}
+
+Image::Image(const Image& parentImage, Range sliceRange, std::size_t featureChannels) {
+  const auto& parent = checked(parentImage);
+  parent->check_reads_left(parentImage.index_);
+  const auto slices = [](std::size_t channels) { return channels / 4 + (channels % 4 != 0); };
+  const ImageDescriptor& d = parent->descriptor;
+  const std::size_t of_parent = slices(d.featureChannels), of_view = slices(featureChannels);
+  const auto [location, length] = sliceRange;
+  if (featureChannels == 0 || of_view > of_parent) {
+    misuse(parentImage, "featureChannels", std::to_string(featureChannels),
+           "1 to " + std::to_string(4 * of_parent) + ", as many as the parent's slices hold", "");
+  }
+  if (length == 0 || length % of_view != 0 ||
+      !inside(location, length, of_parent * d.numberOfImages)) {
+    misuse(parentImage, "sliceRange",
+           std::to_string(length) + " slices from " + std::to_string(location),
+           "a multiple of " + std::to_string(of_view) + " slices below " +
+               std::to_string(of_parent * d.numberOfImages),
+           "");
+  }
+  const std::size_t first_slice = location % of_parent, count = length / of_view;
+  const bool in_one = first_slice + length <= of_parent;
+  if (!in_one && (of_view != of_parent || first_slice != 0)) {
+    misuse(parentImage, "sliceRange",
+           std::to_string(length) + " slices from " + std::to_string(location),
+           "slices of one image, or whole images of " + std::to_string(of_parent) + " slices",
+           "Make a view of each image.");
+  }
+  const std::size_t last_channel =
+      4 * (first_slice + (in_one ? length - of_view : 0)) + featureChannels;
+  if (last_channel > d.featureChannels) {
+    misuse(parentImage, "featureChannels", std::to_string(featureChannels),
+           "channels that the parent has, " + std::to_string(d.featureChannels), "");
+  }
+  auto view = std::make_shared<ImageRecord>();
+  view->device = parent->device;
+  view->descriptor = d;
+  view->descriptor.featureChannels = featureChannels;
+  view->descriptor.numberOfImages = count;
+  view->desc = parent->desc;
+  view->desc.n = static_cast<std::int32_t>(count);
+  view->desc.c = static_cast<std::int32_t>(featureChannels);
+  if (in_one && count > 1) view->desc.stride_n = static_cast<std::int64_t>(4 * of_view);
+  const std::size_t image = parentImage.index_ * d.numberOfImages + location / of_parent;
+  view->byte_offset = parent->byte_offset +
+                      (image * static_cast<std::size_t>(parent->desc.stride_n) + 4 * first_slice) *
+                          size_of(parent->desc.type);
+  view->parent = parent;
+  view->parent_index = parentImage.index_;
+  if (parent->counter.temporary) view->counter.begin(parent->counter.family, view->count);
+  record_ = std::move(view);
+}
 
 std::shared_ptr<ImageAllocator> Image::defaultAllocator() {
   static const auto allocator = std::make_shared<PermanentAllocator>();
