@@ -33,7 +33,8 @@ void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Str
   check_host_access(image, *record);
   if (host == nullptr) misuse(image, "dataBytes", "null", "memory of the host", "");
   const ImageDescriptor& d = record->descriptor;
-  const auto [rx, ry, rz] = region.origin;
+  // No structured binding: clang 14 lets no lambda use one.
+  const std::size_t rx = region.origin.x, ry = region.origin.y, rz = region.origin.z;
   const auto [rw, rh, rd] = region.size;
   const std::size_t c0 = channels.featureChannelOffset,
                     nc = channels.numberOfFeatureChannelsToReadWrite;
