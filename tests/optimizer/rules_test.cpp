@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "optimizer/forms.h"
+#include "oracle/optimizer.h"
 
 namespace cermet::optimizer_test {
 namespace {

@@ -69,7 +69,7 @@ inline std::string describe(const Window& w) {
   std::string text = "window";
   for (const int value : {w.kernelWidth, w.kernelHeight, w.strideX, w.strideY, w.padLeft, w.padTop,
                           w.dilationX, w.dilationY, w.clampEdges})
-    text += " " + std::to_string(value);
+    text.append(" ").append(std::to_string(value));
   return text;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "help.h"
+#include "loss.h"
 #include "optimizer.h"
 
 namespace cermet::oracle {
