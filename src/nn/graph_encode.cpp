@@ -1,6 +1,7 @@
 // Encoding a graph: kernel by kernel, or by replaying the program that they recorded once.
 
 #include <algorithm>
+#include <typeinfo>
 
 #include "cnn/encoding.h"
 #include "nn/graph_impl.h"
@@ -87,7 +88,8 @@ bool is_stock(const std::shared_ptr<ImageAllocator>& allocator) {
 
 bool has_stock_padding(Kernel& kernel) {
   const auto stock = [](const std::shared_ptr<NNPadding>& padding) {
-    return dynamic_cast<const NNDefaultPadding*>(padding.get()) != nullptr;
+    const NNPadding& policy = *padding;
+    return typeid(policy) == typeid(NNDefaultPadding);  // not one that the user derived from it
   };
   if (const auto* unary = dynamic_cast<CNNKernel*>(&kernel)) return stock(unary->padding());
   if (const auto* binary = dynamic_cast<CNNBinaryKernel*>(&kernel)) return stock(binary->padding());

@@ -353,6 +353,38 @@ TEST(Programs, GradientStatesThatTheUserKeepsAreNotWrittenAgain) {
   EXPECT_NE(seen[0], seen[1]);
 }
 
+/// Counts how often it is asked.
+class Counting final : public NNDefaultPadding {
+ public:
+  Counting() : NNDefaultPadding(NNPaddingMethod::SizeSame) {}
+  [[nodiscard]] NNPaddingMethod paddingMethod() const override {
+    ++asked;
+    return NNDefaultPadding::paddingMethod();
+  }
+  mutable std::size_t asked = 0;
+};
+
+TEST(Programs, PaddingPoliciesOfTheUserAreAskedAtEachEncode) {
+  const Parameters parameters;
+  const auto policy = std::make_shared<Counting>();
+  const auto convolution = CNNConvolutionNode::node(NNImageNode::node(), parameters.convolution);
+  convolution->setPaddingPolicy(policy);
+  NNGraph graph(device(), convolution->resultImage());
+  const CommandQueue queue = device().makeCommandQueue();
+  const Data data(2, 1);
+  const ImageBatch inputs[] = {data.pictures};
+  std::size_t before = 0;
+  for (int i = 0; i < 3; ++i) {
+    CommandBuffer commands = queue.makeCommandBuffer();
+    static_cast<void>(graph.encodeBatch(commands, inputs));
+    commands.commit();
+    commands.waitUntilCompleted();
+    EXPECT_GT(policy->asked, before);
+    before = policy->asked;
+  }
+  EXPECT_NE(graph.debugDescription().find("a padding policy of the user"), std::string::npos);
+}
+
 TEST(Programs, TemporarySourcesLoseOneReadAndKeepThemWhenAnEncodeFails) {
   const OptimizerSettings sgd{OptimizerKind::sgd, 0.1F};
   DeepGraph graph(8, 8, true, sgd, 2);
