@@ -5,6 +5,7 @@
 
 #include "cermet/ops/copy.h"
 #include "cnn/gradient_state.h"
+#include "cnn/written_region.h"
 
 namespace cermet {
 
@@ -87,35 +88,14 @@ std::size_t pixels(const ImageBatch& images) {
   return images.size() * images.front().width() * images.front().height();
 }
 
-/// What the forward encode wrote of an image placed like its destination, and where pixel (0, 0) of
-/// the result lies in it.
-struct Written {
-  TensorView view;
-  Offset offset;
-
-  Written(const TensorView& image, Offset at, const ForwardRecord& f) : view(image), offset(at) {
-    const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x);
-    const auto y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
-    offset = {at.x - x, at.y - y, at.z};
-    const auto w = static_cast<std::int32_t>(f.destinationWidth);
-    const auto h = static_cast<std::int32_t>(f.destinationHeight);
-    if (image.desc.w != w || image.desc.h != h) return;  // as large as what was written
-    const auto cut = [](std::size_t extent, std::ptrdiff_t left) {
-      return static_cast<std::int32_t>(std::min(extent, static_cast<std::size_t>(left)));
-    };
-    view = detail::window(image, x, y, cut(f.clipRect.size.width, w - x),
-                          cut(f.clipRect.size.height, h - y));
-  }
-};
-
 /// The incoming gradient (zero where the forward encode wrote nothing) and the source image.
 struct Inputs {
   Inputs(const CNNGradientKernel& kernel, detail::Recording& recording, const TensorView& g,
          const TensorView& x, std::int32_t width, std::int32_t height, const BNState& state)
-      : written(g, kernel.primaryOffset(), state.forward()),
+      : written(g, kernel.primaryOffset(), &state.forward()),
         gradient(recording, written.view, written.offset, width, height, ImageEdgeMode::Zero),
         source(recording, x, kernel.secondaryOffset(), width, height, kernel.secondaryEdgeMode()) {}
-  Written written;
+  detail::WrittenRegion written;
   detail::AlignedSource gradient, source;
 };
 

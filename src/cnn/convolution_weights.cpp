@@ -293,6 +293,7 @@ TensorView ConvolutionWeights::view(Recording& recording, const Step& step, std:
     if (copy.family != recording.family &&
         !*copy.ready) {  // filled by work that may never be committed: fill again
       StepMemo memo;
+      const Recording::Always always(recording);
       encode(recording, memo, Copy{}, {master(recording, desc), {wanted, copy.memory->data}});
     }
     return {wanted, copy.memory->data};
@@ -304,11 +305,13 @@ TensorView ConvolutionWeights::view(Recording& recording, const Step& step, std:
   fresh.ready = recording.committed_flag();
   recording.retain(fresh.memory);
   StepMemo memo;
+  const Recording::Always always(recording);  // later encodes take the copy to be filled
   encode(recording, memo, Copy{}, {master(recording, desc), {wanted, fresh.memory->data}});
   return {wanted, fresh.memory->data};
 }
 
 void ConvolutionWeights::refresh(Recording& recording, const TensorDesc& desc) {
+  const Recording::Always always(recording);
   for (Packed& copy : packed_) {
     recording.retain(copy.memory);
     encode(recording, copy.memo, Copy{}, {master(recording, desc), {copy.desc, copy.memory->data}});

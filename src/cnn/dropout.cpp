@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "cnn/encoding.h"
+#include "cnn/written_region.h"
 
 namespace cermet {
 namespace {
@@ -62,27 +62,6 @@ void for_each_run(detail::Recording& recording, const StateBatch& states, const 
         detail::view_of(recording, masks, desc, index * static_cast<std::size_t>(one.count())));
   }
 }
-
-/// What the forward encode wrote of an image placed like its destination, and where pixel (0, 0) of
-/// the result lies in it.
-struct Written {
-  TensorView view;
-  Offset offset;
-
-  Written(const TensorView& image, Offset at, const ForwardRecord& f) : view(image), offset(at) {
-    const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x);
-    const auto y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
-    offset = {at.x - x, at.y - y, at.z};
-    const auto w = static_cast<std::int32_t>(f.destinationWidth);
-    const auto h = static_cast<std::int32_t>(f.destinationHeight);
-    if (image.desc.w != w || image.desc.h != h) return;  // as large as what was written
-    const auto cut = [](std::size_t extent, std::ptrdiff_t left) {
-      return static_cast<std::int32_t>(std::min(extent, static_cast<std::size_t>(left)));
-    };
-    view = detail::window(image, x, y, cut(f.clipRect.size.width, w - x),
-                          cut(f.clipRect.size.height, h - y));
-  }
-};
 
 }  // namespace
 
@@ -252,7 +231,7 @@ void CNNDropoutGradient::record(detail::BinaryEncoding& e) const {
                  " channels for each image",
              state_remedy);
   }
-  const Written written(e.primary, primaryOffset(), front.forward());
+  const detail::WrittenRegion written(e.primary, primaryOffset(), &front.forward());
   const detail::AlignedSource gradient(e.recording, written.view, written.offset, e.width, e.height,
                                        ImageEdgeMode::Zero);
   DropoutGradient op = op_;

@@ -132,7 +132,7 @@ std::string describe(const Operand& operand) {
   return operand.image != nullptr ? one : std::to_string(operand.count()) + " images of " + one;
 }
 
-void Encode::check_operand(const char* argument, const Operand& operand) const {
+void Encode::check_operand(std::string_view argument, const Operand& operand) const {
   const auto check_record = [&](const ImageRecord& record, std::uint32_t first,
                                 std::uint32_t count) {
     if (!(record.device == recording_.device())) {
@@ -184,20 +184,60 @@ void Encode::check_operand(const char* argument, const Operand& operand) const {
   }
 }
 
-void Encode::check_counts(const char* argument, const Operand& operand, const char* other,
+void Encode::check_counts(std::string_view argument, const Operand& operand, std::string_view other,
                           std::size_t count) const {
   if (operand.count() == count) return;
   complain(argument, std::to_string(operand.count()) + " images",
-           std::to_string(count) + ", as many as " + other, "");
+           std::to_string(count) + ", as many as " + std::string(other), "");
 }
 
-void Encode::check_edge(ImageEdgeMode mode) const {
+void Encode::check_edge(ImageEdgeMode mode, std::string_view argument) const {
   if (mode == ImageEdgeMode::Zero || mode == ImageEdgeMode::Clamp) return;
-  complain("edgeMode", std::to_string(static_cast<int>(mode)), "Zero or Clamp",
+  complain(argument, std::to_string(static_cast<int>(mode)), "Zero or Clamp",
            "Mirror, MirrorWithEdge and Constant belong to padding kernels.");
 }
 
-void Encode::check_states(const char* argument, const StateBatch& states, std::size_t count) const {
+ClipWindow Encode::check_clip(const Region& clip, const Image& destination) const {
+  const ClipWindow window = clip_window(clip, destination);
+  if (window.width != 0 && window.height != 0 && window.images != 0) return window;
+  const auto [x, y, z] = clip.origin;
+  const auto [w, h, d] = clip.size;
+  std::string needed = "a region that meets the destination, " + describe(destination);
+  if (destination.numberOfImages() > 1)
+    needed += " with " + std::to_string(destination.numberOfImages()) + " images";
+  complain("clipRect",
+           std::to_string(w) + "x" + std::to_string(h) + "x" + std::to_string(d) + " at (" +
+               std::to_string(x) + ", " + std::to_string(y) + ", " + std::to_string(z) + ")",
+           std::move(needed));
+}
+
+void Encode::check_channel_offset(std::string_view argument, std::size_t offset) const {
+  if (offset % 4 != 0) complain(argument, std::to_string(offset), "a multiple of 4");
+}
+
+void Encode::check_channels(std::string_view argument, const Image& image, std::size_t available,
+                            std::size_t needed, std::size_t first) const {
+  if (available >= needed && available != 0) return;
+  complain(argument, describe(image),
+           std::to_string(std::max<std::size_t>(needed, 1)) + " feature channels from channel " +
+               std::to_string(first));
+}
+
+void Encode::check_written(const Image& destination, std::size_t channels) const {
+  if (destination.featureChannels() >= channels) return;
+  complain("destinationImage", describe(destination),
+           std::to_string(channels) + " feature channels");
+}
+
+void Encode::check_images(std::string_view argument, const Image& image, std::ptrdiff_t z,
+                          std::int32_t count, std::string_view selected_by) const {
+  if (z >= 0 && static_cast<std::size_t>(z + count) <= image.numberOfImages()) return;
+  complain(argument, std::to_string(image.numberOfImages()) + " images",
+           std::to_string(z + count) + ": " + std::string(selected_by) + " select that many");
+}
+
+void Encode::check_states(std::string_view argument, const StateBatch& states,
+                          std::size_t count) const {
   if (states.size() != count) {
     complain(argument, std::to_string(states.size()) + " states",
              std::to_string(count) + ", one for each image",

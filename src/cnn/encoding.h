@@ -103,6 +103,26 @@ struct BinaryEncoding {
   std::int32_t width = 0, height = 0;  // of the destination's region
 };
 
+struct MultiaryEncoding {
+  Recording& recording;
+  std::vector<TensorView> sources;  // channel ranges applied, whole width and height
+  TensorView destination;           // the region that is written
+  const StateBatch* states;         // null: none
+
+  [[nodiscard]] AlignedSource aligned(const CNNMultiaryKernel& kernel, std::size_t index) const {
+    return {recording,          sources[index],     kernel.offset(index),
+            destination.desc.w, destination.desc.h, kernel.edgeMode(index)};
+  }
+};
+
+/// The destination region of a clip rectangle, with images of one object along z.
+struct ClipWindow {
+  std::int64_t x = 0, y = 0, z = 0;
+  std::int32_t width = 0, height = 0, images = 0;
+};
+/// Empty regions have width 0.
+[[nodiscard]] ClipWindow clip_window(const Region& clip, const Image& destination);
+
 /// Checks and resolves the arguments of one encode; consumes read counts at its end.
 class Encode {
  public:
@@ -110,11 +130,21 @@ class Encode {
 
   [[nodiscard]] Recording& recording() const { return recording_; }
   /// Checks that the operand's images exist, agree and may be used here.
-  void check_operand(const char* argument, const Operand& operand) const;
-  void check_counts(const char* argument, const Operand& operand, const char* other,
+  void check_operand(std::string_view argument, const Operand& operand) const;
+  void check_counts(std::string_view argument, const Operand& operand, std::string_view other,
                     std::size_t count) const;
-  void check_edge(ImageEdgeMode mode) const;
-  void check_states(const char* argument, const StateBatch& states, std::size_t count) const;
+  void check_edge(ImageEdgeMode mode, std::string_view argument = "edgeMode") const;
+  void check_states(std::string_view argument, const StateBatch& states, std::size_t count) const;
+  /// The region that is written.
+  [[nodiscard]] ClipWindow check_clip(const Region& clip, const Image& destination) const;
+  void check_channel_offset(std::string_view argument, std::size_t offset) const;
+  /// `available` of the image's channels, from channel `first`, must reach `needed`, or 1.
+  void check_channels(std::string_view argument, const Image& image, std::size_t available,
+                      std::size_t needed, std::size_t first) const;
+  void check_written(const Image& destination, std::size_t channels) const;
+  /// Images `[z, z + count)` must lie in the image; `selected_by` ends the message.
+  void check_images(std::string_view argument, const Image& image, std::ptrdiff_t z,
+                    std::int32_t count, std::string_view selected_by) const;
 
   /// Whole images as one tensor; a loose list is gathered.
   [[nodiscard]] TensorView source(const Operand& operand);
@@ -137,13 +167,5 @@ class Encode {
 
 [[nodiscard]] std::string describe(const Image& image);
 [[nodiscard]] std::string describe(const Operand& operand);
-
-/// The destination region of a clip rectangle, with images of one object along z.
-struct ClipWindow {
-  std::int64_t x = 0, y = 0, z = 0;
-  std::int32_t width = 0, height = 0, images = 0;
-};
-/// Empty regions have width 0.
-[[nodiscard]] ClipWindow clip_window(const Region& clip, const Image& destination);
 
 }  // namespace cermet::detail

@@ -4,12 +4,18 @@
 
 #include "cermet/ops/copy.h"
 #include "cnn/encoding.h"
+#include "cnn/planning.h"
 
 namespace cermet {
 
+using detail::available_channels;
 using detail::ClipWindow;
+using detail::default_padding;
 using detail::Encode;
+using detail::finish_plan;
 using detail::Operand;
+using detail::result_format;
+using detail::states_for;
 
 NNGradientState::NNGradientState(const detail::StateOrigin& origin)
     : State(origin, StateResourceList()) {}
@@ -27,7 +33,7 @@ ImageDescriptor NNGradientState::destinationImageDescriptor(
   return descriptor;
 }
 
-namespace {
+namespace detail {
 
 const std::shared_ptr<NNPadding>& default_padding() {
   static const std::shared_ptr<NNPadding> policy =
@@ -48,7 +54,6 @@ std::size_t available_channels(const Image& image, std::size_t offset, std::size
   return offset >= have ? 0 : std::min(most, have - offset);
 }
 
-/// States first, then the custom policy: the last two steps of planning (spec: core 10.8).
 ImageDescriptor finish_plan(ImageDescriptor descriptor, std::span<const Image> sources,
                             std::span<const StatePtr> states, Kernel& kernel, NNPadding& padding,
                             ImageFeatureChannelFormat format) {
@@ -62,7 +67,7 @@ ImageDescriptor finish_plan(ImageDescriptor descriptor, std::span<const Image> s
   return descriptor;
 }
 
-ForwardRecord& source_fields(ForwardRecord& record, const Image& source, const Image& destination) {
+void set_images(ForwardRecord& record, const Image& source, const Image& destination) {
   record.sourceWidth = source.width();
   record.sourceHeight = source.height();
   record.sourceFeatureChannels = source.featureChannels();
@@ -70,24 +75,20 @@ ForwardRecord& source_fields(ForwardRecord& record, const Image& source, const I
   record.destinationWidth = destination.width();
   record.destinationHeight = destination.height();
   record.destinationFeatureChannels = destination.featureChannels();
-  return record;
 }
 
-/// One state repeated, or one for each image.
-template <class Make>
-StateBatch states_for(std::size_t count, bool reused, Make&& make) {
-  if (count == 0) return {};
-  if (reused) return StateBatch::repeated(make(0), count);
-  std::vector<StatePtr> states;
-  for (std::size_t i = 0; i < count; ++i) {
-    StatePtr state = make(i);
-    if (!state) return {};
-    states.push_back(std::move(state));
-  }
-  return states;
+Offset planned_offset(NNPaddingMethod method, const SourceGeometry& geometry, const Image& source,
+                      const ImageDescriptor& destination, bool backwards) {
+  return {padded_offset(method, true, source.width(), destination.width,
+                        dilated(geometry.kernelWidth, geometry.dilationRateX),
+                        geometry.strideInPixelsX, backwards),
+          padded_offset(method, false, source.height(), destination.height,
+                        dilated(geometry.kernelHeight, geometry.dilationRateY),
+                        geometry.strideInPixelsY, backwards),
+          0};
 }
 
-}  // namespace
+}  // namespace detail
 
 // ---- one source
 // ----------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ void CNNKernel::setDestinationImageAllocator(std::shared_ptr<ImageAllocator> all
 
 ForwardRecord CNNKernel::forward_record(const Image& source, const Image& destination) const {
   ForwardRecord record;
-  source_fields(record, source, destination);
+  detail::set_images(record, source, destination);
   record.offset = offset_;
   record.clipRect = clip_;
   record.edgeMode = edge_;
@@ -154,10 +155,16 @@ ImageDescriptor CNNKernel::plan(std::span<const Image> sourceImages,
   const NNPaddingMethod method = padding_->paddingMethod();
   const std::size_t window_x = (kernelWidth() - 1) * dilationRateX() + 1;
   const std::size_t window_y = (kernelHeight() - 1) * dilationRateY() + 1;
-  const std::ptrdiff_t width =
+  std::ptrdiff_t width =
       padded_extent(method, source.width(), window_x, strideInPixelsX(), isBackwards());
-  const std::ptrdiff_t height =
+  std::ptrdiff_t height =
       padded_extent(method, source.height(), window_y, strideInPixelsY(), isBackwards());
+  for (const StatePtr& state : isBackwards() ? sourceStates : std::span<const StatePtr>()) {
+    const auto* exact = dynamic_cast<const ImageSizeEncodingState*>(state.get());
+    if (exact == nullptr) continue;
+    width = static_cast<std::ptrdiff_t>(exact->sourceWidth());
+    height = static_cast<std::ptrdiff_t>(exact->sourceHeight());
+  }
   if (width <= 0 || height <= 0) {
     complain("sourceImage", detail::describe(source),
              "at least " + std::to_string(window_x) + "x" + std::to_string(window_y) + " pixels",
@@ -190,34 +197,17 @@ void CNNKernel::run(const CommandBuffer& commandBuffer, const Operand& source,
   call.check_edge(edge_);
   if (states != nullptr) call.check_states("destinationStates", *states, source.count());
   const Image from = source.front(), to = destination.front();
-  const ClipWindow clip = detail::clip_window(clip_, to);
-  if (clip.width == 0 || clip.height == 0 || clip.images == 0) {
-    complain("clipRect", "outside the destination", "a region that meets " + detail::describe(to));
-  }
-  if (source_channel_ % 4 != 0 || destination_channel_ % 4 != 0) {
-    complain("a feature channel offset",
-             std::to_string(source_channel_) + " and " + std::to_string(destination_channel_),
-             "multiples of 4");
-  }
+  const ClipWindow clip = call.check_clip(clip_, to);
+  call.check_channel_offset("sourceFeatureChannelOffset", source_channel_);
+  call.check_channel_offset("destinationFeatureChannelOffset", destination_channel_);
   const std::size_t available = available_channels(from, source_channel_, source_channels_);
   const Channels planned = channels(available);
-  if (available < planned.read || available == 0) {
-    complain("sourceImage", detail::describe(from),
-             std::to_string(std::max<std::size_t>(planned.read, 1)) +
-                 " feature channels from channel " + std::to_string(source_channel_));
-  }
-  if (to.featureChannels() < destination_channel_ + planned.written) {
-    complain("destinationImage", detail::describe(to),
-             std::to_string(destination_channel_ + planned.written) + " feature channels");
-  }
+  call.check_channels("sourceImage", from, available, planned.read, source_channel_);
+  call.check_written(to, destination_channel_ + planned.written);
   const bool stacked = source.image != nullptr && destination.image != nullptr;
   const std::ptrdiff_t first_source = stacked ? offset_.z : 0;
-  if (first_source < 0 ||
-      (stacked && static_cast<std::size_t>(first_source + clip.images) > from.numberOfImages())) {
-    complain(
-        "sourceImage", std::to_string(from.numberOfImages()) + " images",
-        std::to_string(first_source + clip.images) + ": offset.z and clipRect select that many");
-  }
+  if (stacked)
+    call.check_images("sourceImage", from, first_source, clip.images, "offset.z and clipRect");
   check(from, to, source.count());
 
   detail::UnaryEncoding encoding{call.recording(), call.source(source),
@@ -407,13 +397,10 @@ void CNNBinaryKernel::setDestinationImageAllocator(std::shared_ptr<ImageAllocato
 void CNNBinaryKernel::plan_default(ImageDescriptor& descriptor,
                                    std::span<const Image> sourceImages) {
   const NNPaddingMethod method = padding_->paddingMethod();
-  const auto window = [](std::size_t taps, std::size_t dilation) {
-    return (taps - 1) * dilation + 1;
-  };
   const auto extent = [&](std::size_t size, std::size_t taps, std::size_t dilation,
                           std::size_t stride) {
     const std::ptrdiff_t result =
-        padded_extent(method, size, window(taps, dilation), stride, isBackwards());
+        padded_extent(method, size, detail::dilated(taps, dilation), stride, isBackwards());
     if (result <= 0) {
       complain("primaryImage", detail::describe(sourceImages[0]),
                "a source that the window fits into");
@@ -424,16 +411,10 @@ void CNNBinaryKernel::plan_default(ImageDescriptor& descriptor,
                             primary_.strideInPixelsX);
   descriptor.height = extent(sourceImages[0].height(), primary_.kernelHeight,
                              primary_.dilationRateY, primary_.strideInPixelsY);
-  for (std::size_t i = 0; i < 2; ++i) {
-    SourceGeometry& g = i == 0 ? primary_ : secondary_;
-    const Image& image = sourceImages[i];
-    g.offset = {
-        padded_offset(method, true, image.width(), descriptor.width,
-                      window(g.kernelWidth, g.dilationRateX), g.strideInPixelsX, isBackwards()),
-        padded_offset(method, false, image.height(), descriptor.height,
-                      window(g.kernelHeight, g.dilationRateY), g.strideInPixelsY, isBackwards()),
-        0};
-  }
+  primary_.offset =
+      detail::planned_offset(method, primary_, sourceImages[0], descriptor, isBackwards());
+  secondary_.offset =
+      detail::planned_offset(method, secondary_, sourceImages[1], descriptor, isBackwards());
 }
 
 ImageDescriptor CNNBinaryKernel::destinationImageDescriptor(
@@ -474,42 +455,24 @@ void CNNBinaryKernel::run(const CommandBuffer& commandBuffer, const Operand& pri
   call.check_edge(secondary_.edgeMode);
   if (states != nullptr) call.check_states("gradientStates", *states, primary.count());
   const Image first = primary.front(), second = secondary.front(), to = destination.front();
-  const ClipWindow clip = detail::clip_window(clip_, to);
-  if (clip.width == 0 || clip.height == 0 || clip.images == 0) {
-    complain("clipRect", "outside the destination", "a region that meets " + detail::describe(to));
-  }
-  if (primary_.featureChannelOffset % 4 != 0 || secondary_.featureChannelOffset % 4 != 0 ||
-      destination_channel_ % 4 != 0) {
-    complain("a feature channel offset", "not a multiple of 4", "multiples of 4");
-  }
+  const ClipWindow clip = call.check_clip(clip_, to);
+  call.check_channel_offset("primarySourceFeatureChannelOffset", primary_.featureChannelOffset);
+  call.check_channel_offset("secondarySourceFeatureChannelOffset", secondary_.featureChannelOffset);
+  call.check_channel_offset("destinationFeatureChannelOffset", destination_channel_);
   const std::size_t have_first =
       available_channels(first, primary_.featureChannelOffset, primary_.featureChannelMaxCount);
   const std::size_t have_second = available_channels(second, secondary_.featureChannelOffset,
                                                      secondary_.featureChannelMaxCount);
   const Channels planned = channels(have_first, have_second);
-  if (have_first < planned.primary || have_first == 0) {
-    complain("primaryImage", detail::describe(first),
-             std::to_string(planned.primary) + " feature channels from channel " +
-                 std::to_string(primary_.featureChannelOffset));
-  }
-  if (have_second < planned.secondary || have_second == 0) {
-    complain("secondaryImage", detail::describe(second),
-             std::to_string(planned.secondary) + " feature channels from channel " +
-                 std::to_string(secondary_.featureChannelOffset));
-  }
-  if (writes_destination() && to.featureChannels() < destination_channel_ + planned.written) {
-    complain("destinationImage", detail::describe(to),
-             std::to_string(destination_channel_ + planned.written) + " feature channels");
-  }
+  call.check_channels("primaryImage", first, have_first, planned.primary,
+                      primary_.featureChannelOffset);
+  call.check_channels("secondaryImage", second, have_second, planned.secondary,
+                      secondary_.featureChannelOffset);
+  if (writes_destination()) call.check_written(to, destination_channel_ + planned.written);
   const bool stacked = primary.image != nullptr;
   const auto z_of = [&](const SourceGeometry& g, const Image& image, const char* argument) {
     if (!stacked) return std::ptrdiff_t{0};
-    if (g.offset.z < 0 ||
-        static_cast<std::size_t>(g.offset.z + clip.images) > image.numberOfImages()) {
-      complain(argument, std::to_string(image.numberOfImages()) + " images",
-               std::to_string(g.offset.z + clip.images) +
-                   ": its offset.z and clipRect select that many");
-    }
+    call.check_images(argument, image, g.offset.z, clip.images, "its offset.z and clipRect");
     return g.offset.z;
   };
   const std::ptrdiff_t first_z = z_of(primary_, first, "primaryImage"),
@@ -609,6 +572,13 @@ ImageBatch CNNBinaryKernel::encode_with_states(const CommandBuffer& commandBuffe
 StateBatch CNNBinaryKernel::make_states(const detail::StateOrigin& origin,
                                         const ImageBatch& primaries, const ImageBatch& secondaries,
                                         const ImageBatch& destinations) const {
+  if (primaries.empty()) return {};
+  return make_state_batch(origin, primaries, secondaries, destinations);
+}
+StateBatch CNNBinaryKernel::make_state_batch(const detail::StateOrigin& origin,
+                                             const ImageBatch& primaries,
+                                             const ImageBatch& secondaries,
+                                             const ImageBatch& destinations) const {
   return states_for(primaries.size(), isResultStateReusedAcrossBatch(), [&](std::size_t i) {
     return make_state(origin, primaries[i], secondaries[i], destinations[i]);
   });

@@ -4,6 +4,7 @@
 
 #include "cermet/ops/pooling.h"
 #include "cnn/gradient_state.h"
+#include "cnn/written_region.h"
 
 namespace cermet {
 namespace {
@@ -170,31 +171,16 @@ namespace {
 class IncomingGradient {
  public:
   IncomingGradient(const CNNNeuronGradient& kernel, const detail::BinaryEncoding& e) {
-    TensorView region = e.primary;
-    Offset offset = kernel.primaryOffset();
-    const auto* state =
-        e.states != nullptr ? dynamic_cast<const NNGradientState*>((*e.states)[0].get()) : nullptr;
-    if (state != nullptr) {
-      const ForwardRecord& f = state->forward();
-      const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x),
-                 y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
-      const auto w = static_cast<std::int32_t>(f.destinationWidth),
-                 h = static_cast<std::int32_t>(f.destinationHeight);
-      const auto cut = [](std::size_t size, std::ptrdiff_t left) {
-        return static_cast<std::int32_t>(std::min(size, static_cast<std::size_t>(left)));
-      };
-      offset = {offset.x - x, offset.y - y, offset.z};
-      if (region.desc.w == w && region.desc.h == h) {
-        region = detail::window(region, x, y, cut(f.clipRect.size.width, w - x),
-                                cut(f.clipRect.size.height, h - y));
-      }
-    }
+    const ForwardRecord* forward = detail::forward_of(e.states);
+    const detail::WrittenRegion written(e.primary, kernel.primaryOffset(), forward);
+    const TensorView& region = written.view;
+    const Offset offset = written.offset;
     const Offset source = kernel.secondaryOffset();
     const std::ptrdiff_t left = source.x - offset.x,
                          top = source.y - offset.y;  // what region pixel (0, 0) read
     const bool inside = left >= 0 && top >= 0 && left + region.desc.w <= e.secondary.desc.w &&
                         top + region.desc.h <= e.secondary.desc.h;
-    if (state == nullptr || inside || kernel.secondaryEdgeMode() != ImageEdgeMode::Clamp) {
+    if (forward == nullptr || inside || kernel.secondaryEdgeMode() != ImageEdgeMode::Clamp) {
       aligned_ = std::make_unique<detail::AlignedSource>(e.recording, region, offset, e.width,
                                                          e.height, ImageEdgeMode::Zero);
       return;

@@ -4,6 +4,7 @@
 
 #include "cermet/ops/copy.h"
 #include "cnn/gradient_state.h"
+#include "cnn/written_region.h"
 
 namespace cermet {
 namespace {
@@ -189,13 +190,12 @@ TensorView CNNPoolingGradient::used_gradient(const detail::BinaryEncoding& e) co
         std::min<std::size_t>(size, static_cast<std::size_t>(extent - origin)));
   };
   std::ptrdiff_t x = primary_.offset.x, y = primary_.offset.y;
-  const auto* state =
-      e.states != nullptr ? dynamic_cast<const NNGradientState*>((*e.states)[0].get()) : nullptr;
-  if (state != nullptr && (e.primary.desc.w != i32(state->forward().destinationWidth) ||
-                           e.primary.desc.h != i32(state->forward().destinationHeight))) {
+  const ForwardRecord* forward = detail::forward_of(e.states);
+  if (forward != nullptr && (e.primary.desc.w != i32(forward->destinationWidth) ||
+                             e.primary.desc.h != i32(forward->destinationHeight))) {
     // The image is just the region that the forward encode wrote, and begins at its origin.
-    x -= static_cast<std::ptrdiff_t>(state->forward().clipRect.origin.x);
-    y -= static_cast<std::ptrdiff_t>(state->forward().clipRect.origin.y);
+    x -= static_cast<std::ptrdiff_t>(forward->clipRect.origin.x);
+    y -= static_cast<std::ptrdiff_t>(forward->clipRect.origin.y);
   }
   const std::int32_t w = part(x, source_size_.width, e.primary.desc.w);
   const std::int32_t h = part(y, source_size_.height, e.primary.desc.h);

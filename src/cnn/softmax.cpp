@@ -4,36 +4,9 @@
 
 #include "cermet/ops/pooling.h"
 #include "cnn/gradient_state.h"
+#include "cnn/written_region.h"
 
 namespace cermet::detail {
-namespace {
-
-/// What the forward encode wrote of an image placed like its destination, and where pixel (0, 0) of
-/// the result lies in it.
-struct Written {
-  TensorView view;
-  Offset offset;
-
-  Written(const TensorView& image, Offset at, const StateBatch* states) : view(image), offset(at) {
-    const auto* state =
-        states != nullptr ? dynamic_cast<const NNGradientState*>((*states)[0].get()) : nullptr;
-    if (state == nullptr) return;
-    const ForwardRecord& f = state->forward();
-    const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x);
-    const auto y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
-    offset = {at.x - x, at.y - y, at.z};
-    const auto w = static_cast<std::int32_t>(f.destinationWidth);
-    const auto h = static_cast<std::int32_t>(f.destinationHeight);
-    if (image.desc.w != w || image.desc.h != h) return;  // as large as what was written
-    const auto cut = [](std::size_t size, std::ptrdiff_t left) {
-      return static_cast<std::int32_t>(std::min(size, static_cast<std::size_t>(left)));
-    };
-    view =
-        window(image, x, y, cut(f.clipRect.size.width, w - x), cut(f.clipRect.size.height, h - y));
-  }
-};
-
-}  // namespace
 
 SoftMaxKernel::SoftMaxKernel(const Device& device, bool logarithmic) : KernelOf(device) {
   op_.logarithmic = logarithmic ? 1 : 0;
@@ -86,8 +59,9 @@ void SoftMaxGradientKernel::check(const Image& gradient, const Image& result, co
 }
 
 void SoftMaxGradientKernel::record(BinaryEncoding& e) const {
-  const Written g(e.primary, primaryOffset(), e.states),
-      y(e.secondary, secondaryOffset(), e.states);
+  const ForwardRecord* forward = forward_of(e.states);
+  const WrittenRegion g(e.primary, primaryOffset(), forward),
+      y(e.secondary, secondaryOffset(), forward);
   const bool inside = g.offset.x <= 0 && g.offset.y <= 0 && g.view.desc.w - g.offset.x <= e.width &&
                       g.view.desc.h - g.offset.y <= e.height;
   const bool same_place =

@@ -3,6 +3,7 @@
 #include "cermet/cnn/normalization.h"
 #include "cermet/ops/copy.h"
 #include "cnn/gradient_state.h"
+#include "cnn/written_region.h"
 
 namespace cermet {
 namespace {
@@ -24,31 +25,6 @@ void place(Window& window, Offset offset, ImageEdgeMode edge) {
   window.padTop = window.kernelHeight / 2 - static_cast<std::int32_t>(offset.y);
   window.clampEdges = edge == ImageEdgeMode::Clamp ? 1 : 0;
 }
-
-/// What the forward encode wrote of an image placed like its destination, and where pixel (0, 0) of
-/// the result lies in it.
-struct Written {
-  TensorView view;
-  Offset offset;
-
-  Written(const TensorView& image, Offset at, const StateBatch* states) : view(image), offset(at) {
-    const auto* state =
-        states != nullptr ? dynamic_cast<const NNGradientState*>((*states)[0].get()) : nullptr;
-    if (state == nullptr) return;
-    const ForwardRecord& f = state->forward();
-    const auto x = static_cast<std::ptrdiff_t>(f.clipRect.origin.x);
-    const auto y = static_cast<std::ptrdiff_t>(f.clipRect.origin.y);
-    offset = {at.x - x, at.y - y, at.z};
-    const auto w = static_cast<std::int32_t>(f.destinationWidth);
-    const auto h = static_cast<std::int32_t>(f.destinationHeight);
-    if (image.desc.w != w || image.desc.h != h) return;  // as large as what was written
-    const auto cut = [](std::size_t extent, std::ptrdiff_t left) {
-      return static_cast<std::int32_t>(std::min(extent, static_cast<std::size_t>(left)));
-    };
-    view = detail::window(image, x, y, cut(f.clipRect.size.width, w - x),
-                          cut(f.clipRect.size.height, h - y));
-  }
-};
 
 /// The fields of both kernels.
 void code(Coder& coder, SpatialNormalization& op, std::string_view kernel) {
@@ -139,7 +115,7 @@ void CNNSpatialNormalizationGradient::check(const Image& gradient, const Image& 
 // The operator's output o is a pixel of the gradient region and its source positions are those of
 // the whole source image, so that edges are where they were in the forward encode.
 void CNNSpatialNormalizationGradient::record(detail::BinaryEncoding& e) const {
-  const Written gradient(e.primary, primaryOffset(), e.states);
+  const detail::WrittenRegion gradient(e.primary, primaryOffset(), detail::forward_of(e.states));
   const Offset source = secondaryOffset();
   SpatialNormalizationGradient op = op_;
   place(op.forward.window, {source.x - gradient.offset.x, source.y - gradient.offset.y, 0},

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 
 #include "core/device_impl.h"
@@ -36,6 +38,58 @@ std::uint64_t next_family() {
 }  // namespace
 
 namespace detail {
+
+namespace {
+
+/// A block from a heap provider, which hears of it when the last user lets go.
+struct ProvidedMemory final : Memory {
+  Buffer heap;
+  HeapSource from;
+
+  ProvidedMemory(Buffer buffer, HeapSource source)
+      : Memory(nullptr, static_cast<std::byte*>(buffer.contents()), buffer.length()),
+        heap(std::move(buffer)),
+        from(std::move(source)) {
+    provided = true;
+  }
+  ProvidedMemory(const ProvidedMemory&) = delete;
+  ProvidedMemory& operator=(const ProvidedMemory&) = delete;
+  ~ProvidedMemory() {
+    try {
+      from.provider->retireHeap(heap, from.cache_delay);
+    } catch (...) {  // NOLINT(bugprone-empty-catch): nobody is left to be told
+    }
+  }
+};
+
+}  // namespace
+
+bool Predicates::hold() const {
+  for (const Predicate& one : all) {
+    std::uint32_t word = 0;
+    std::memcpy(
+        &word,
+        static_cast<const std::byte*>(one.predicateBuffer().contents()) + one.predicateOffset(),
+        sizeof word);
+    if (word == 0) return false;
+  }
+  return true;
+}
+
+std::shared_ptr<const Predicates> CommandBufferCore::all_predicates() const {
+  std::shared_ptr<const Predicates> found;
+  for (const CommandBufferCore* core = this; core != nullptr; core = core->inner.get()) {
+    if (!core->predicates) continue;
+    if (!found) {
+      found = core->predicates;
+      continue;
+    }
+    auto both = std::make_shared<Predicates>(*found);
+    both->all.insert(both->all.end(), core->predicates->all.begin(), core->predicates->all.end());
+    found = std::move(both);
+  }
+  return found;
+}
 
 Worker::Worker(std::shared_ptr<Engine> engine)
     : thread_([shared = shared_, engine = std::move(engine)] { loop(shared, engine); }) {}
@@ -109,6 +163,8 @@ void Recording::recycle_recording(Recording* recording) noexcept {
   const std::shared_ptr<QueueImpl> queue = std::move(recording->queue_);
   if (recording->enqueued_ && !recording->committed_) queue->forget(*recording);
   recording->reset();  // not under the lock: handlers may own the last handle of another buffer
+  BlockList provided;  // gone after the lock: providers are code of the user
+  recording->free_.move_provided_to(provided);
   const std::scoped_lock lock(queue->mutex);
   recording->free_.move_to(queue->pool);
   if (queue->recycled.size() < recycled_recordings) queue->recycled.push_back(std::move(owned));
@@ -124,6 +180,7 @@ void QueueImpl::enqueue(Recording& recording) {
 }
 
 void QueueImpl::commit(const std::shared_ptr<Recording>& recording) {
+  BlockList provided;  // not for other command buffers
   const std::scoped_lock lock(mutex);
   if (recording->committed_) refuse_committed(recording->label_);
   if (recording->enqueued_) {
@@ -137,6 +194,7 @@ void QueueImpl::commit(const std::shared_ptr<Recording>& recording) {
   recording->status_ = static_cast<int>(CommandBufferStatus::Committed);
   // Work that was enqueued by hand may run before buffers committed earlier: its memory must not be
   // handed to them, so it returns at completion instead.
+  recording->free_.move_provided_to(provided);
   if (!recording->enqueued_by_hand_) recording->free_.move_to(pool);
   hand_over_locked();
 }
@@ -162,7 +220,9 @@ void Recording::reset() {
   scheduled_.clear();
   completed_.clear();
   committed_flag_.reset();
+  heaps_ = {};
   capture_ = nullptr;
+  predicates_ = nullptr;
   enqueued_by_hand_ = enqueued_ = committed_ = false;
   status_ = 0;
   done_ = false;
@@ -176,6 +236,7 @@ void Recording::add(StepPtr step, const Slots& slots, const void* scalars,
   Entry entry;  // recorded last: nothing may run if the memory for it is missing
   entry.step = step.get();
   entry.slots = slots;
+  entry.predicates = predicates_;
   if (scalar_bytes != 0) std::memcpy(entry.scalars.data(), scalars, scalar_bytes);
   if (step->scratch_bytes !=
       0) {  // free again at once: later steps of the stream run after this one
@@ -190,6 +251,9 @@ void Recording::add(StepPtr step, const Slots& slots, const void* scalars,
 MemoryPtr Recording::temporary(std::size_t bytes) {
   if (capture_ != nullptr) return capture_->memory(bytes);
   if (MemoryPtr block = free_.take(bytes)) return block;
+  if (heaps_.provider) {
+    if (MemoryPtr block = provided(bytes)) return block;
+  }
   // The pool holds memory of buffers that were committed: whoever has taken a place before them
   // must not share it, or a temporary carried on by commitAndContinue is overwritten between its
   // pieces.
@@ -198,6 +262,20 @@ MemoryPtr Recording::temporary(std::size_t bytes) {
     if (MemoryPtr block = queue_->pool.take(bytes)) return block;
   }
   return device_impl().allocator->allocate(bytes, false);
+}
+
+MemoryPtr Recording::provided(std::size_t bytes) {
+  const std::size_t size = Allocator::round_up(bytes);
+  Buffer heap = heaps_.provider->newHeap({size});
+  if (!heap) return nullptr;
+  if (!(heap.device() == device()) || heap.length() < size) {
+    fail(
+        {"HeapProvider", label_, "newHeap",
+         heap.device() == device() ? std::to_string(heap.length()) + " bytes" : "on another device",
+         std::to_string(size) + " bytes or more on the device of the command buffer",
+         "Return nil to let the library take its own memory."});
+  }
+  return std::make_shared<ProvidedMemory>(std::move(heap), heaps_);
 }
 
 std::shared_ptr<std::atomic<bool>> Recording::committed_flag() {
@@ -241,6 +319,7 @@ void Recording::run(Stream& stream) {
   started_ = now_seconds();
   try {
     for (const Entry& entry : entries_) {
+      if (entry.predicates != nullptr && !entry.predicates->hold()) continue;
       entry.step->run(entry.slots, entry.scratch, entry.scalars.data(), stream);
     }
   } catch (const DeviceError& problem) {
@@ -309,16 +388,21 @@ const std::shared_ptr<detail::Recording>& CommandBuffer::root() const {
   if (!core_)
     fail({"CommandBuffer", "", "commandBuffer", "nil", "",
           "Make one with queue.makeCommandBuffer()."});
-  return core_->root;
+  return core_->innermost().root;
 }
 
 bool CommandBuffer::operator==(const CommandBuffer& other) const {
-  return core_ == other.core_ || (core_ && other.core_ && core_->root == other.core_->root);
+  return core_ == other.core_ || (core_ && other.core_ && root() == other.root());
 }
 
 detail::Recording& CommandBuffer::recording() const {
   detail::Recording& open = *root();
   if (open.committed_) refuse_committed(open.label_);
+  if (core_->inner || core_->predicates) {
+    open.set_predicates(core_->all_predicates());
+  } else {
+    open.predicates_ = nullptr;
+  }
   return open;
 }
 
@@ -329,11 +413,13 @@ void CommandBuffer::enqueue() {
 void CommandBuffer::commit() { recording().queue_->commit(root()); }
 void CommandBuffer::commitAndContinue() {
   const std::shared_ptr<detail::QueueImpl> queue = recording().queue_;
-  const std::shared_ptr<detail::Recording> old = core_->root;
+  const std::shared_ptr<detail::Recording> old = root();
   auto fresh = queue->make_recording();
   fresh->family = old->family;
   fresh->label_ = old->label_;
-  core_->root = std::move(fresh);
+  fresh->heaps_ = old->heaps_;
+  old->free_.move_provided_to(fresh->free_);
+  core_->innermost().root = std::move(fresh);
   queue->commit(old);
 }
 
@@ -356,7 +442,40 @@ std::optional<DeviceError> CommandBuffer::error() const {
 }
 CommandBuffer CommandBuffer::rootCommandBuffer() const {
   return CommandBuffer(
-      std::make_shared<detail::CommandBufferCore>(detail::CommandBufferCore{root()}));
+      std::make_shared<detail::CommandBufferCore>(detail::CommandBufferCore{root(), {}, {}}));
+}
+CommandBuffer CommandBuffer::commandBuffer() const {
+  static_cast<void>(root());
+  return core_->inner ? CommandBuffer(core_->inner) : rootCommandBuffer();
+}
+CommandBuffer CommandBuffer::commandBuffer(const CommandBuffer& commandBuffer) {
+  static_cast<void>(commandBuffer.root());
+  return CommandBuffer(std::make_shared<detail::CommandBufferCore>(
+      detail::CommandBufferCore{{}, commandBuffer.core_, {}}));
+}
+
+Predicate CommandBuffer::predicate() const {
+  static_cast<void>(root());
+  return core_->predicates ? core_->predicates->all[0] : Predicate();
+}
+void CommandBuffer::setPredicate(const Predicate& predicate) {
+  const detail::Recording& open = *root();
+  if (!predicate) {
+    core_->predicates = nullptr;
+    return;
+  }
+  if (!(predicate.predicateBuffer().device() == open.device())) {
+    fail({"CommandBuffer", label(), "predicate", "on another device",
+          "a predicate of the command buffer's device", ""});
+  }
+  core_->predicates = std::make_shared<const detail::Predicates>(detail::Predicates{{predicate}});
+}
+
+std::shared_ptr<HeapProvider> CommandBuffer::heapProvider() const {
+  return root()->heaps_.provider;
+}
+void CommandBuffer::setHeapProvider(std::shared_ptr<HeapProvider> heapProvider) {
+  recording().heaps_.provider = std::move(heapProvider);
 }
 CommandQueue CommandBuffer::commandQueue() const {
   return detail::QueueImpl::handle(root()->queue_);
@@ -373,6 +492,29 @@ double CommandBuffer::GPUEndTime() const {
 void CommandBuffer::prefetchHeapForWorkloadSize(std::size_t bytes) {
   detail::Recording& open = recording();
   open.recycle(open.temporary(bytes));
+}
+
+Predicate::Predicate(Buffer buffer, std::size_t offset)
+    : buffer_(std::move(buffer)), offset_(offset) {
+  if (!buffer_) fail({"Predicate", "", "buffer", "nil", "a buffer", ""});
+  const std::size_t length = buffer_.length();
+  if (offset % 4 != 0 || length < sizeof(std::uint32_t) ||
+      offset > length - sizeof(std::uint32_t)) {
+    fail({"Predicate", "", "offset",
+          std::to_string(offset) + " of " + std::to_string(length) + " bytes",
+          "a multiple of 4 with 4 bytes behind it", ""});
+  }
+}
+Predicate::Predicate(const Device& device)
+    : Predicate(device.makeBuffer(sizeof(std::uint32_t)), 0) {}
+
+void HeapProvider::retireHeap(const Buffer&, double) {}
+
+void SetHeapCacheDuration(const CommandBuffer& commandBuffer, double seconds) {
+  commandBuffer.recording().heaps_.cache_delay = std::isnan(seconds) ? 0 : seconds;
+}
+void HintTemporaryMemoryHighWaterMark(const CommandBuffer& commandBuffer, std::size_t bytes) {
+  CommandBuffer(commandBuffer).prefetchHeapForWorkloadSize(bytes);
 }
 
 }  // namespace cermet

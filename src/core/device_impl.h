@@ -8,6 +8,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cermet/core/buffer.h"
@@ -107,6 +108,18 @@ struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
   void hand_over_locked();
 };
 
+/// The words of one or more predicates, kept alive. All must be other than 0.
+struct Predicates {
+  std::vector<Predicate> all;
+  [[nodiscard]] bool hold() const;
+};
+
+/// What a command buffer's heap provider is asked for and told.
+struct HeapSource {
+  std::shared_ptr<HeapProvider> provider;
+  double cache_delay = 5;
+};
+
 /// One committed piece of work: steps with their addresses, and what must stay alive for them.
 class Recording : public std::enable_shared_from_this<Recording> {
  public:
@@ -114,6 +127,7 @@ class Recording : public std::enable_shared_from_this<Recording> {
     const Step* step = nullptr;
     Slots slots{};
     void* scratch = nullptr;
+    const Predicates* predicates = nullptr;  // null: always runs; `add` fills it in
     alignas(8) std::array<std::byte, max_scalar_bytes> scalars{};
   };
   /// Identity of a chain of pieces joined by `commitAndContinue`; temporaries belong to it.
@@ -127,10 +141,34 @@ class Recording : public std::enable_shared_from_this<Recording> {
   /// Appends one run of `step`. The caller retains what the addresses point into.
   void add(StepPtr step, const Slots& slots, const void* scalars, std::size_t scalar_bytes);
   /// The same for a caller that retains the step and has its scratch memory.
-  void add(const Entry& entry) { entries_.push_back(entry); }
+  void add(const Entry& entry) {
+    entries_.push_back(entry);
+    entries_.back().predicates = predicates_;
+  }
   void retain(std::shared_ptr<const void> object) {
     (capture_ != nullptr ? capture_->retained : retained_).push_back(std::move(object));
   }
+
+  /// What is added from now on runs iff these hold; null: always.
+  void set_predicates(const std::shared_ptr<const Predicates>& predicates) {
+    if (predicates_ == predicates.get()) return;
+    if (predicates) retain(predicates);
+    predicates_ = predicates.get();
+  }
+  /// While it lives, what is added runs whatever the predicates say: work that later encodes rely
+  /// on, such as filling a cache.
+  class Always {
+   public:
+    explicit Always(Recording& recording)
+        : recording_(recording), before_(std::exchange(recording.predicates_, nullptr)) {}
+    ~Always() { recording_.predicates_ = before_; }
+    Always(const Always&) = delete;
+    Always& operator=(const Always&) = delete;
+
+   private:
+    Recording& recording_;
+    const Predicates* before_;
+  };
 
   /// From now on kernels record operators into `capture`; nothing of it ever runs.
   void begin_capture(Capture& capture) { capture_ = &capture; }
@@ -152,8 +190,11 @@ class Recording : public std::enable_shared_from_this<Recording> {
   friend struct QueueImpl;
   friend class Worker;
   friend class ::cermet::CommandBuffer;
+  friend void ::cermet::SetHeapCacheDuration(const CommandBuffer& commandBuffer, double seconds);
   void run(Stream& stream);
   void reset();
+  /// Memory from the heap provider; null: it has none.
+  [[nodiscard]] MemoryPtr provided(std::size_t bytes);
   /// Deleter of handed-out recordings: puts them back into their queue for reuse.
   static void recycle_recording(Recording* recording) noexcept;
   void wait(CommandBufferStatus at_least);
@@ -163,7 +204,9 @@ class Recording : public std::enable_shared_from_this<Recording> {
   std::vector<std::shared_ptr<const void>> retained_;
   std::vector<CommandBuffer::Handler> scheduled_, completed_;
   BlockList free_;
+  HeapSource heaps_;
   Capture* capture_ = nullptr;
+  const Predicates* predicates_ = nullptr;  // retained
   std::shared_ptr<std::atomic<bool>> committed_flag_;
   bool enqueued_by_hand_ = false, enqueued_ = false;
   std::atomic<bool> committed_{false};
@@ -175,10 +218,20 @@ class Recording : public std::enable_shared_from_this<Recording> {
 };
 
 struct CommandBufferCore {
-  std::shared_ptr<Recording> root;
+  std::shared_ptr<Recording> root;           // null where `inner` has it
+  std::shared_ptr<CommandBufferCore> inner;  // what this one wraps
+  std::shared_ptr<const Predicates> predicates;
+
+  [[nodiscard]] CommandBufferCore& innermost() {
+    CommandBufferCore* core = this;
+    while (core->inner) core = core->inner.get();
+    return *core;
+  }
+  /// Its own and those of what it wraps.
+  [[nodiscard]] std::shared_ptr<const Predicates> all_predicates() const;
   [[nodiscard]] static std::shared_ptr<CommandBufferCore> make(std::shared_ptr<Recording> root) {
     return std::allocate_shared<CommandBufferCore>(Pooled<CommandBufferCore>(),
-                                                   CommandBufferCore{std::move(root)});
+                                                   CommandBufferCore{std::move(root), {}, {}});
   }
   [[nodiscard]] static CommandBuffer handle(std::shared_ptr<CommandBufferCore> core) {
     return CommandBuffer(std::move(core));

@@ -2,35 +2,18 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <cstring>
 #include <limits>
 
-#include "core/image_impl.h"
+#include "core/image_checks.h"
 
 namespace cermet {
 
+using detail::checked;
 using detail::ImageRecord;
+using detail::inside;
+using detail::misuse;
 
 namespace {
-
-[[noreturn]] void misuse(const Image& image, std::string_view argument, std::string got,
-                         std::string needed, std::string remedy) {
-  const std::string label = image ? image.label() : std::string();
-  fail({"Image", label, argument, std::move(got), std::move(needed), std::move(remedy)});
-}
-
-const std::shared_ptr<ImageRecord>& checked(const Image& image) {
-  const auto& record = ImageRecord::of(image);
-  if (!record)
-    fail({"Image", "", "the image", "nil", "an image", "Make one from a device and a descriptor."});
-  return record;
-}
-
-/// Whether `[location, location + length)` lies below `extent`; sums that wrap round do not.
-bool inside(std::size_t location, std::size_t length, std::size_t extent) {
-  return length <= extent && location <= extent - length;
-}
 
 /// Bytes of `count` images, or nothing where that is more than memory can be.
 std::optional<std::size_t> bytes_of(const ImageDescriptor& d, std::size_t count) {
@@ -43,155 +26,7 @@ std::optional<std::size_t> bytes_of(const ImageDescriptor& d, std::size_t count)
   return bytes;
 }
 
-void check_host_access(const Image& image, const ImageRecord& record) {
-  const bool reachable = record.descriptor.storageMode == StorageMode::Shared ||
-                         record.descriptor.storageMode == StorageMode::Managed;
-  if (!record.counter.temporary && reachable) return;
-  misuse(
-      image, "the image", record.counter.temporary ? "temporary" : "private",
-      "storage that the host can reach",
-      "Make the image with Image::defaultAllocator() and storageMode Shared to read or write it.");
-}
-
 int components(std::size_t channels) { return channels >= 3 ? 4 : static_cast<int>(channels); }
-
-/// Copies a window between host memory and the tensor; `to_host` picks the direction.
-void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Strides strides,
-              const Region& region, ImageReadWriteParams channels, std::size_t imageIndex,
-              bool to_host) {
-  const auto& record = checked(image);
-  check_host_access(image, *record);
-  if (host == nullptr) misuse(image, "dataBytes", "null", "memory of the host", "");
-  const ImageDescriptor& d = record->descriptor;
-  // No structured binding: clang 14 lets no lambda use one.
-  const std::size_t rx = region.origin.x, ry = region.origin.y, rz = region.origin.z;
-  const auto [rw, rh, rd] = region.size;
-  const std::size_t c0 = channels.featureChannelOffset,
-                    nc = channels.numberOfFeatureChannelsToReadWrite;
-  if (!inside(rx, rw, d.width) || !inside(ry, rh, d.height) || rw == 0 || rh == 0) {
-    misuse(image, "region",
-           std::to_string(rw) + "x" + std::to_string(rh) + " at (" + std::to_string(rx) + ", " +
-               std::to_string(ry) + ")",
-           "a region inside " + std::to_string(d.width) + "x" + std::to_string(d.height), "");
-  }
-  if (rd == 0 || !inside(rz, rd, d.numberOfImages) ||
-      !inside(imageIndex, rz + rd, d.numberOfImages)) {
-    misuse(image, "imageIndex",
-           std::to_string(imageIndex + rz) + " with " + std::to_string(rd) + " images",
-           "images below " + std::to_string(d.numberOfImages), "");
-  }
-  const bool whole_tail = c0 + nc == d.featureChannels;
-  if (nc == 0 || !inside(c0, nc, d.featureChannels) || c0 % 4 != 0 ||
-      (c0 != 0 && nc % 4 != 0 && !whole_tail)) {
-    misuse(
-        image, "featureChannelInfo",
-        "offset " + std::to_string(c0) + ", count " + std::to_string(nc),
-        "an offset that is a multiple of 4 and channels below " + std::to_string(d.featureChannels),
-        "");
-  }
-  const std::size_t e = size_of(record->desc.type);
-  const bool hwc = layout == DataLayout::HeightxWidthxFeatureChannels;
-  const std::size_t column =
-      strides.bytesPerColumn != 0 ? strides.bytesPerColumn : (hwc ? nc * e : e);
-  const std::size_t row =
-      strides.bytesPerRow != 0 ? strides.bytesPerRow : (hwc ? rw * nc * e : rw * e);
-  const std::size_t stack =
-      strides.bytesPerImage != 0 ? strides.bytesPerImage : (hwc ? rh * row : nc * rh * row);
-  // A stride is checked only if it is stepped: clients pass nonsense for loops of one (spec:
-  // core 5.4(5)).
-  const auto check_stride = [&](const char* name, std::size_t bytes, std::size_t least,
-                                bool stepped) {
-    if (!stepped || bytes >= least) return;
-    misuse(image, name, std::to_string(bytes), std::to_string(least) + " or more",
-           "Pass 0 for dense memory.");
-  };
-  const std::size_t texel = hwc ? nc * e : e;
-  check_stride("bytesPerColumn", column, texel, rw > 1);
-  check_stride("bytesPerRow", row, (rw - 1) * column + texel, rh > 1 || (!hwc && nc > 1));
-  check_stride("bytesPerImage", stack,
-               hwc ? (rh - 1) * row + (rw - 1) * column + texel
-                   : ((nc - 1) * rh + rh - 1) * row + (rw - 1) * column + texel,
-               rd > 1);
-  const TensorView view = detail::view_of(image);
-  auto* base = static_cast<std::byte*>(view.data);
-  const auto at = [&](std::size_t n, std::size_t y, std::size_t x, std::size_t c) {
-    const auto& t = view.desc;
-    const auto index = static_cast<std::int64_t>(imageIndex + rz + n) * t.stride_n +
-                       static_cast<std::int64_t>(ry + y) * t.stride_h +
-                       static_cast<std::int64_t>(rx + x) * t.stride_w +
-                       static_cast<std::int64_t>(c0 + c);
-    return base + index * static_cast<std::int64_t>(e);
-  };
-  const auto move = [&](std::byte* outside, std::byte* inside, std::size_t bytes) {
-    if (to_host) {
-      std::memcpy(outside, inside, bytes);
-    } else {
-      std::memcpy(inside, outside, bytes);
-    }
-  };
-  for (std::size_t n = 0; n < rd; ++n) {
-    for (std::size_t y = 0; y < rh; ++y) {
-      for (std::size_t x = 0; x < rw; ++x) {
-        if (hwc) {
-          move(host + n * stack + y * row + x * column, at(n, y, x, 0), nc * e);
-        } else {
-          for (std::size_t c = 0; c < nc; ++c) {
-            move(host + n * stack + c * (rh * row) + y * row + x * column, at(n, y, x, c), e);
-          }
-        }
-      }
-    }
-  }
-}
-
-float load(const std::byte* at, ElementType type) {
-  std::uint16_t bits16 = 0;
-  if (size_of(type) == 2) std::memcpy(&bits16, at, 2);
-  switch (type) {
-    case ElementType::float32: {
-      float value = 0;
-      std::memcpy(&value, at, 4);
-      return value;
-    }
-    case ElementType::float16:
-      return float_from_half(bits16);
-    case ElementType::bfloat16:
-      return float_from_bfloat16(bits16);
-    case ElementType::unorm16:
-      return static_cast<float>(bits16) / 65535.0F;
-    case ElementType::unorm8:
-      return static_cast<float>(std::to_integer<int>(*at)) / 255.0F;
-    case ElementType::uint8:
-      return static_cast<float>(std::to_integer<int>(*at));
-  }
-  return 0;
-}
-
-void store(std::byte* at, ElementType type, float value) {
-  std::uint16_t bits16 = 0;
-  const float unit = value >= 0 ? std::min(value, 1.0F) : 0.0F;  // NaN becomes 0
-  switch (type) {
-    case ElementType::float32:
-      std::memcpy(at, &value, 4);
-      return;
-    case ElementType::float16:
-      bits16 = half_from_float(value);
-      break;
-    case ElementType::bfloat16:
-      bits16 = bfloat16_from_float(value);
-      break;
-    case ElementType::unorm16:
-      bits16 = static_cast<std::uint16_t>(std::nearbyint(unit * 65535.0F));
-      break;
-    case ElementType::unorm8:
-      *at = static_cast<std::byte>(std::nearbyint(unit * 255.0F));
-      return;
-    case ElementType::uint8:
-      *at = static_cast<std::byte>(value);
-      return;
-  }
-  std::memcpy(at, &bits16, 2);
-}
 
 class PermanentAllocator final : public ImageAllocator {
  public:
@@ -339,13 +174,14 @@ PixelFormat ImageDescriptor::pixelFormat() const {
 ImageDescriptor ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat channelFormat,
                                                  std::size_t width, std::size_t height,
                                                  std::size_t featureChannels,
-                                                 std::size_t numberOfImages) {
+                                                 std::size_t numberOfImages, TextureUsage usage) {
   ImageDescriptor descriptor;
   descriptor.width = width;
   descriptor.height = height;
   descriptor.featureChannels = featureChannels;
   descriptor.numberOfImages = numberOfImages;
   descriptor.channelFormat = channelFormat;
+  descriptor.usage = usage;
   return descriptor;
 }
 
@@ -369,6 +205,58 @@ ImageBatch ImageAllocator::imageBatch(const CommandBuffer& commandBuffer,
 
 Image::Image(const Device& device, const ImageDescriptor& imageDescriptor)
     : record_(ImageRecord::make(device, imageDescriptor, 1, nullptr)) {}
+
+Image::Image(const Image& parentImage, Range sliceRange, std::size_t featureChannels) {
+  const auto& parent = checked(parentImage);
+  parent->check_reads_left(parentImage.index_);
+  const auto slices = [](std::size_t channels) { return channels / 4 + (channels % 4 != 0); };
+  const ImageDescriptor& d = parent->descriptor;
+  const std::size_t of_parent = slices(d.featureChannels), of_view = slices(featureChannels);
+  const auto [location, length] = sliceRange;
+  if (featureChannels == 0 || of_view > of_parent) {
+    misuse(parentImage, "featureChannels", std::to_string(featureChannels),
+           "1 to " + std::to_string(4 * of_parent) + ", as many as the parent's slices hold", "");
+  }
+  if (length == 0 || length % of_view != 0 ||
+      !inside(location, length, of_parent * d.numberOfImages)) {
+    misuse(parentImage, "sliceRange",
+           std::to_string(length) + " slices from " + std::to_string(location),
+           "a multiple of " + std::to_string(of_view) + " slices below " +
+               std::to_string(of_parent * d.numberOfImages),
+           "");
+  }
+  const std::size_t first_slice = location % of_parent, count = length / of_view;
+  const bool in_one = first_slice + length <= of_parent;
+  if (!in_one && (of_view != of_parent || first_slice != 0)) {
+    misuse(parentImage, "sliceRange",
+           std::to_string(length) + " slices from " + std::to_string(location),
+           "slices of one image, or whole images of " + std::to_string(of_parent) + " slices",
+           "Make a view of each image.");
+  }
+  const std::size_t last_channel =
+      4 * (first_slice + (in_one ? length - of_view : 0)) + featureChannels;
+  if (last_channel > d.featureChannels) {
+    misuse(parentImage, "featureChannels", std::to_string(featureChannels),
+           "channels that the parent has, " + std::to_string(d.featureChannels), "");
+  }
+  auto view = std::make_shared<ImageRecord>();
+  view->device = parent->device;
+  view->descriptor = d;
+  view->descriptor.featureChannels = featureChannels;
+  view->descriptor.numberOfImages = count;
+  view->desc = parent->desc;
+  view->desc.n = static_cast<std::int32_t>(count);
+  view->desc.c = static_cast<std::int32_t>(featureChannels);
+  if (in_one && count > 1) view->desc.stride_n = static_cast<std::int64_t>(4 * of_view);
+  const std::size_t image = parentImage.index_ * d.numberOfImages + location / of_parent;
+  view->byte_offset = parent->byte_offset +
+                      (image * static_cast<std::size_t>(parent->desc.stride_n) + 4 * first_slice) *
+                          size_of(parent->desc.type);
+  view->parent = parent;
+  view->parent_index = parentImage.index_;
+  if (parent->counter.temporary) view->counter.begin(parent->counter.family, view->count);
+  record_ = std::move(view);
+}
 
 std::shared_ptr<ImageAllocator> Image::defaultAllocator() {
   static const auto allocator = std::make_shared<PermanentAllocator>();
@@ -470,27 +358,6 @@ Image Image::subImage(Range featureChannelRange) const {
   return {std::move(view), 0};
 }
 
-void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) const {
-  readBytes(dataBytes, dataLayout, {}, {{}, {width(), height(), 1}}, {0, featureChannels()},
-            imageIndex);
-}
-void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) const {
-  writeBytes(dataBytes, dataLayout, {}, {{}, {width(), height(), 1}}, {0, featureChannels()},
-             imageIndex);
-}
-void Image::readBytes(void* dataBytes, DataLayout dataLayout, Strides strides, const Region& region,
-                      ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) const {
-  transfer(*this, static_cast<std::byte*>(dataBytes), dataLayout, strides, region,
-           featureChannelInfo, imageIndex, true);
-}
-void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, Strides strides,
-                       const Region& region, ImageReadWriteParams featureChannelInfo,
-                       std::size_t imageIndex) const {
-  transfer(*this, static_cast<std::byte*>(const_cast<void*>(dataBytes)), dataLayout, strides,
-           region,  // NOLINT
-           featureChannelInfo, imageIndex, false);
-}
-
 std::size_t Image::resourceSize() const {
   const auto& record = checked(*this);
   if (record->parent) return 0;
@@ -521,49 +388,6 @@ void Image::setReadCount(std::size_t count) const {
   }
   record->change_reads(
       index_, 1, static_cast<std::ptrdiff_t>(count) - record->counter.reads_of(index_), nullptr);
-}
-
-std::vector<float> Image::read_floats() const {
-  check_host_access(*this, *checked(*this));
-  const auto [desc, data] = detail::view_of(*this);
-  std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(desc.count()));
-  const auto* base = static_cast<const std::byte*>(data);
-  const auto e = static_cast<std::int64_t>(size_of(desc.type));
-  for (std::int64_t n = 0; n < desc.n; ++n) {
-    for (std::int64_t y = 0; y < desc.h; ++y) {
-      for (std::int64_t x = 0; x < desc.w; ++x) {
-        for (std::int64_t c = 0; c < desc.c; ++c) {
-          values.push_back(
-              load(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e,
-                   desc.type));
-        }
-      }
-    }
-  }
-  return values;
-}
-
-void Image::write_floats(std::span<const float> values) const {
-  check_host_access(*this, *checked(*this));
-  const auto [desc, data] = detail::view_of(*this);
-  if (values.size() != static_cast<std::size_t>(desc.count())) {
-    misuse(*this, "values", std::to_string(values.size()) + " floats", std::to_string(desc.count()),
-           "");
-  }
-  auto* base = static_cast<std::byte*>(data);
-  const auto e = static_cast<std::int64_t>(size_of(desc.type));
-  std::size_t next = 0;
-  for (std::int64_t n = 0; n < desc.n; ++n) {
-    for (std::int64_t y = 0; y < desc.h; ++y) {
-      for (std::int64_t x = 0; x < desc.w; ++x) {
-        for (std::int64_t c = 0; c < desc.c; ++c) {
-          store(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e,
-                desc.type, values[next++]);
-        }
-      }
-    }
-  }
 }
 
 TemporaryImage::TemporaryImage(const CommandBuffer& commandBuffer,

@@ -94,6 +94,13 @@ std::string name_of(DataType type) {
       return "Unorm1";
     case DataType::Invalid:
       return "Invalid";
+    case DataType::ComplexFloat32:
+    case DataType::ComplexFloat16:
+    case DataType::ComplexBFloat16:
+    case DataType::Int2:
+    case DataType::Int4:
+    case DataType::UInt2:
+    case DataType::UInt4:
     case DataType::FloatBit:
     case DataType::ComplexBit:
     case DataType::SignedBit:

@@ -119,4 +119,17 @@ void BlockList::move_to(BlockList& other) {
   clear();
 }
 
+void BlockList::move_provided_to(BlockList& other) {
+  for (std::size_t i = 0; i < blocks_.size();) {
+    if (!blocks_[i]->provided) {
+      ++i;
+      continue;
+    }
+    bytes_ -= blocks_[i]->bytes;
+    other.put(std::move(blocks_[i]));
+    blocks_[i] = std::move(blocks_.back());
+    blocks_.pop_back();
+  }
+}
+
 }  // namespace cermet::detail

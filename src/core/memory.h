@@ -19,6 +19,7 @@ struct Memory {
   std::shared_ptr<Allocator> allocator;
   std::byte* data = nullptr;
   std::size_t bytes = 0;
+  bool provided = false;  // by the heap provider of a command buffer, for its work alone
 
   Memory(std::shared_ptr<Allocator> from, std::byte* block, std::size_t size)
       : allocator(std::move(from)), data(block), bytes(size) {}
@@ -64,6 +65,8 @@ class BlockList {
   /// A block of at least `bytes` and at most twice that, else null.
   [[nodiscard]] MemoryPtr take(std::size_t bytes);
   void move_to(BlockList& other);
+  /// Those that a heap provider made.
+  void move_provided_to(BlockList& other);
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   void clear() { blocks_.clear(), bytes_ = 0; }
 

@@ -20,6 +20,12 @@ State::State(const Device& device, std::size_t bufferSize)
     : State(detail::StateOrigin::permanent(device), StateResourceList()) {
   add_buffer(bufferSize);
 }
+State::State(const Device& device, const ImageDescriptor& textureDescriptor)
+    : State(detail::StateOrigin::permanent(device), StateResourceList()) {
+  Resource& texture = resources_.emplace_back();
+  texture.type = StateResourceType::Texture;
+  texture.descriptor = textureDescriptor;
+}
 State::State(const Device& device, const StateResourceList& resourceList)
     : State(detail::StateOrigin::permanent(device), resourceList) {}
 State::State(Buffer resource) : State(std::vector<Buffer>{std::move(resource)}) {}
@@ -70,6 +76,12 @@ StatePtr State::temporaryState(const CommandBuffer& commandBuffer) {
 StatePtr State::temporaryState(const CommandBuffer& commandBuffer, std::size_t bufferSize) {
   StateResourceList list;
   list.appendBuffer(bufferSize);
+  return temporaryState(commandBuffer, list);
+}
+StatePtr State::temporaryState(const CommandBuffer& commandBuffer,
+                               const ImageDescriptor& textureDescriptor) {
+  StateResourceList list;
+  list.appendTexture(textureDescriptor);
   return temporaryState(commandBuffer, list);
 }
 StatePtr State::temporaryState(const CommandBuffer& commandBuffer,

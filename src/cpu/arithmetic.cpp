@@ -135,17 +135,14 @@ StepPtr prepare(const Arithmetic& op, Descs descs, Engine& engine) {
     const auto* second = args.at<const float>(Arithmetic::secondary);
     float* to = args.at(Arithmetic::destination);
     auto* passed = args.at<std::uint8_t>(Arithmetic::mask);
-    const std::int64_t h = destination.h, columns = rows ? 1 : destination.w;
+    const std::int64_t columns = rows ? 1 : destination.w;
     const std::int64_t count = rows ? std::int64_t{destination.w} * destination.c : destination.c;
-    parallel(threads, destination.n * h, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        const std::int64_t n = row / h, j = row % h;
-        for (std::int64_t i = 0; i < columns; ++i) {
-          combine({first + x.at(n, j, i), second + y.at(n, j, i), x.c, y.c,
-                   pixel(to, destination, n, j, i),
-                   mask.present() ? pixel(passed, mask, n, j, i) : nullptr, count},
-                  op, clamp);
-        }
+    for_each_row(threads, destination, [&](std::int64_t n, std::int64_t j) {
+      for (std::int64_t i = 0; i < columns; ++i) {
+        combine({first + x.at(n, j, i), second + y.at(n, j, i), x.c, y.c,
+                 pixel(to, destination, n, j, i),
+                 mask.present() ? pixel(passed, mask, n, j, i) : nullptr, count},
+                op, clamp);
       }
     });
   });
@@ -282,15 +279,12 @@ StepPtr without_sums(const Reduction& r, Descs descs, int threads) {
                     mask.is_row(r.destination) && (!r.multiplies || r.other.is_row(r.destination));
   return make_step(descs, rows ? "rows" : "pixels", [=](const Args& args) {
     float* to = args.at(ArithmeticGradient::destination);
-    const std::int64_t h = r.destination.h, columns = rows ? 1 : r.destination.w;
+    const std::int64_t columns = rows ? 1 : r.destination.w;
     const std::int64_t count =
         rows ? std::int64_t{r.destination.w} * r.destination.c : r.destination.c;
-    parallel(threads, r.destination.n * h, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        for (std::int64_t x = 0; x < columns; ++x) {
-          scale_values(r.terms(args, row / h, row % h, x), r.op,
-                       pixel(to, r.destination, row / h, row % h, x), count);
-        }
+    for_each_row(threads, r.destination, [&](std::int64_t n, std::int64_t y) {
+      for (std::int64_t x = 0; x < columns; ++x) {
+        scale_values(r.terms(args, n, y, x), r.op, pixel(to, r.destination, n, y, x), count);
       }
     });
   });

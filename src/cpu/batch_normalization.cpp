@@ -167,23 +167,6 @@ struct Factors {
   }
 };
 
-/// body(n, y, x) for every pixel.
-template <class Body>
-void for_each_pixel(int threads, const TensorDesc& desc, Body&& body) {
-  const std::int64_t h = desc.h, w = desc.w;
-  parallel(threads, desc.pixels(), [&](std::int64_t begin, std::int64_t end) {
-    std::int64_t n = begin / (h * w), y = begin / w % h, x = begin % w;
-    for (std::int64_t at = begin; at < end; ++at) {
-      body(n, y, x);
-      if (++x < w) continue;
-      x = 0;
-      if (++y < h) continue;
-      y = 0;
-      ++n;
-    }
-  });
-}
-
 /// Calls use(first channel, count, g') for blocks of a pixel's channels, g' = g * f'(z).
 template <class Use>
 void for_each_block(const Normalization& op, const Factors& factors, GradientRow multiply,

@@ -1,18 +1,18 @@
 // Convolution and its gradients: oneDNN where it can do the geometry with a real implementation,
-// our own loops (convolution_general.cpp) elsewhere. Stages are put together as data flows: inputs
+// our own loops (convolution_general.h) elsewhere. Stages are put together as data flows: inputs
 // are framed and reordered first, outputs are reordered, folded and activated last.
 
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
+#include "cpu/activation.h"
 #include "cpu/convolution_general.h"
 #include "cpu/engine.h"
 #include "cpu/onednn.h"
 #include "cpu/sequence.h"
+#include "cpu/shift.h"
 
 namespace cermet::cpu {
 namespace {
@@ -167,8 +167,9 @@ TensorDesc frame_of(const Geometry& geometry, const TensorDesc& source) {
   return dense_desc(source.n, static_cast<std::int32_t>(geometry.y.read()),
                     static_cast<std::int32_t>(geometry.x.read()), source.c);
 }
-general::Placement placement_of(const Window& window) {
-  return {-window.padTop, -window.padLeft, window.clampEdges != 0};
+/// From the source to the frame.
+Shift into_frame(const Window& window) {
+  return {-window.padLeft, -window.padTop, window.clampEdges};
 }
 Window inside_frame(Window window) {
   window.padTop = window.padLeft = window.clampEdges = 0;
@@ -178,14 +179,14 @@ Window inside_frame(Window window) {
 Tensor framed_input(Plan& plan, const Window& window, const TensorDesc& frame, Tensor source) {
   source = plan.plain_input(source);
   const Tensor result = plan.scratch(frame);
-  plan.add(general::gather_window(source.desc, frame, placement_of(window), plan.engine()),
-           {source.place, result.place});
+  const TensorDesc slots[] = {source.desc, frame};
+  plan.add(prepare(into_frame(window), slots, plan.engine()), {source.place, result.place});
   return result;
 }
 Tensor framed_output(Plan& plan, const Window& window, const TensorDesc& frame, Tensor result) {
   result = plan.plain_output(result);
   const Tensor framed = plan.scratch(frame);
-  plan.add_last(general::fold_window(frame, result.desc, placement_of(window), plan.engine()),
+  plan.add_last(fold_window(into_frame(window), frame, result.desc, plan.engine()),
                 {framed.place, result.place});
   return framed;
 }
@@ -211,65 +212,15 @@ bool prefers_own(const Convolution& op, const TensorDesc& source) {
 // ---- small steps
 // ----------------------------------------------------------------------------------
 
-float evaluate(const Activation& f, float x, float slope) {
-  switch (f.type) {
-    case CNNNeuronType::ReLU:
-      return x >= 0 ? x : f.a * x;
-    case CNNNeuronType::Linear:
-      return f.a * x + f.b;
-    case CNNNeuronType::Sigmoid: {
-      const float e = std::exp(-std::abs(x));
-      return (x >= 0 ? 1.0f : e) / (1.0f + e);
-    }
-    case CNNNeuronType::HardSigmoid:
-      return std::clamp(f.a * x + f.b, 0.0f, 1.0f);
-    case CNNNeuronType::TanH:
-      return f.a * std::tanh(f.b * x);
-    case CNNNeuronType::Absolute:
-      return std::abs(x);
-    case CNNNeuronType::SoftPlus: {
-      const float y = f.b * x;
-      return f.a * (std::max(y, 0.0f) + std::log1p(std::exp(-std::abs(y))));
-    }
-    case CNNNeuronType::SoftSign:
-      return x / (1.0f + std::abs(x));
-    case CNNNeuronType::ELU:
-      return x >= 0 ? x : f.a * std::expm1(x);
-    case CNNNeuronType::PReLU:
-      return x >= 0 ? x : slope * x;
-    case CNNNeuronType::ReLUN: {
-      const float y = x >= 0 ? x : f.a * x;
-      return y > f.b ? f.b : y;
-    }
-    case CNNNeuronType::Power:
-      return std::pow(f.a * x + f.b, f.c);
-    case CNNNeuronType::Exponential:
-      return f.c == -1.0f ? std::exp(f.a * x + f.b) : std::pow(f.c, f.a * x + f.b);
-    case CNNNeuronType::Logarithm:
-      return std::log(f.a * x + f.b) / (f.c == -1.0f ? 1.0f : std::log(f.c));
-    case CNNNeuronType::GeLU:
-      return 0.5f * x * (1.0f + std::erf(x * std::numbers::sqrt2_v<float> / 2));
-    case CNNNeuronType::None:
-    case CNNNeuronType::Count:
-      break;
-  }
-  return x;
-}
-
 /// In place. Slots: destination, slopes or null.
 StepPtr activate(const Activation& activation, const TensorDesc& desc, const Engine& engine) {
   const TensorDesc slots[] = {desc, flat_desc(desc.c)};
   const int threads = threads_for(desc.count(), engine);
-  return make_step(slots, "own activation", [activation, desc, threads](const Args& args) {
-    const float* slopes = args.at(1);
-    parallel(threads, desc.pixels(), [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) {
-        const Index row = i / desc.w;
-        float* values = pixel(args.at(0), desc, row / desc.h, row % desc.h, i % desc.w);
-        for (Index c = 0; c < desc.c; ++c) {
-          values[c] = evaluate(activation, values[c], slopes == nullptr ? 0.0f : slopes[c]);
-        }
-      }
+  const EvaluateRow evaluate = evaluate_row(activation.type);
+  return make_step(slots, "own activation", [=](const Args& args) {
+    for_each_pixel(threads, desc, [&](Index n, Index y, Index x) {
+      float* values = pixel(args.at(0), desc, n, y, x);
+      evaluate(activation, values, args.at<const float>(1), values, desc.c);
     });
   });
 }

@@ -1,4 +1,4 @@
-// Copy: conversion between element types, any strides. Shift: a window moved over an image. Fill.
+// Copy: conversion between element types, any strides. Fill.
 // Unorm stores clamp to [0, 1] and round to nearest even, NaN becomes 0; uint8 holds plain
 // integers. Own code: these only move memory. A conversion goes through float32 in pieces that stay
 // in cache, float16 by F16C. Plain layout alone.
@@ -180,43 +180,12 @@ StepPtr prepare(const Copy&, Descs descs, Engine& engine) {
     auto* to = args.at<std::byte>(Copy::destination);
     const std::int64_t columns = rows ? 1 : source.w;
     const std::int64_t length = rows ? std::int64_t{source.w} * source.c : source.c;
-    const std::int64_t h = source.h;
-    parallel(threads, source.n * h, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        const std::int64_t n = row / h, y = row % h;
-        const std::int64_t in = n * source.stride_n + y * source.stride_h;
-        const std::int64_t out = n * destination.stride_n + y * destination.stride_h;
-        for (std::int64_t x = 0; x < columns; ++x) {
-          convert(from + (in + x * source.stride_w) * convert.source_bytes,
-                  to + (out + x * destination.stride_w) * convert.destination_bytes, length);
-        }
-      }
-    });
-  });
-}
-
-StepPtr prepare(const Shift& shift, Descs descs, Engine& engine) {
-  const TensorDesc source = descs[Shift::source], destination = descs[Shift::destination];
-  const int threads = threads_for(destination.count(), engine);
-  return make_step(descs, "rows", [=](const Args& args) {
-    const auto* from = args.at<const float>(Shift::source);
-    auto* to = args.at(Shift::destination);
-    const std::int64_t h = destination.h, w = destination.w, c = destination.c;
-    const std::int64_t right = source.w - 1, bottom = source.h - 1;
-    parallel(threads, destination.n * h, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        const std::int64_t n = row / h, y = row % h + shift.offsetY;
-        const std::int64_t near_y = std::clamp<std::int64_t>(y, 0, bottom);
-        for (std::int64_t column = 0; column < w; ++column) {
-          const std::int64_t x = column + shift.offsetX;
-          const std::int64_t near_x = std::clamp<std::int64_t>(x, 0, right);
-          float* out = pixel(to, destination, n, row % h, column);
-          if (shift.clampEdges != 0 || (x == near_x && y == near_y)) {
-            std::copy_n(pixel(from, source, n, near_y, near_x), c, out);
-          } else {
-            std::fill_n(out, c, 0.0F);
-          }
-        }
+    for_each_row(threads, source, [&](std::int64_t n, std::int64_t y) {
+      const std::int64_t in = n * source.stride_n + y * source.stride_h;
+      const std::int64_t out = n * destination.stride_n + y * destination.stride_h;
+      for (std::int64_t x = 0; x < columns; ++x) {
+        convert(from + (in + x * source.stride_w) * convert.source_bytes,
+                to + (out + x * destination.stride_w) * convert.destination_bytes, length);
       }
     });
   });
@@ -231,11 +200,9 @@ StepPtr fill(T value, Descs descs, int threads) {
   return make_step(descs, "rows", [=](const Args& args) {
     T* out = args.at<T>(Fill::destination);
     const std::int64_t columns = rows ? 1 : to.w, length = rows ? std::int64_t{to.w} * to.c : to.c;
-    parallel(threads, std::int64_t{to.n} * to.h, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        for (std::int64_t x = 0; x < columns; ++x) {
-          std::fill_n(pixel(out, to, row / to.h, row % to.h, x), length, value);
-        }
+    for_each_row(threads, to, [&](std::int64_t n, std::int64_t y) {
+      for (std::int64_t x = 0; x < columns; ++x) {
+        std::fill_n(pixel(out, to, n, y, x), length, value);
       }
     });
   });

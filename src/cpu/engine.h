@@ -112,6 +112,32 @@ void parallel(int threads, std::int64_t count, Body&& body) {
   }
 }
 
+/// body(n, y) for every row.
+template <class Body>
+void for_each_row(int threads, const TensorDesc& desc, Body&& body) {
+  const std::int64_t h = desc.h;
+  parallel(threads, desc.n * h, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) body(row / h, row % h);
+  });
+}
+
+/// body(n, y, x) for every pixel.
+template <class Body>
+void for_each_pixel(int threads, const TensorDesc& desc, Body&& body) {
+  const std::int64_t h = desc.h, w = desc.w;
+  parallel(threads, desc.pixels(), [&](std::int64_t begin, std::int64_t end) {
+    std::int64_t n = begin / (h * w), y = begin / w % h, x = begin % w;
+    for (std::int64_t at = begin; at < end; ++at) {
+      body(n, y, x);
+      if (++x < w) continue;
+      x = 0;
+      if (++y < h) continue;
+      y = 0;
+      ++n;
+    }
+  });
+}
+
 /// A step whose run is `body(const Args&)`; the body captures what it needs by value.
 template <class Body>
 StepPtr make_step(Descs slots, std::string implementation, Body body,

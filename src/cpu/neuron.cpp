@@ -69,14 +69,11 @@ StepPtr prepare(const Neuron& op, Descs descs, Engine& engine) {
     const auto* x = args.at<const float>(Neuron::source);
     const auto* slopes = args.at<const float>(Neuron::slopes);
     float* y = args.at(Neuron::destination);
-    const std::int64_t h = source.h, columns = rows ? 1 : source.w;
+    const std::int64_t columns = rows ? 1 : source.w;
     const std::int64_t length = rows ? std::int64_t{source.w} * source.c : source.c;
-    parallel(threads, source.n * h, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        for (std::int64_t i = 0; i < columns; ++i) {
-          evaluate(f, pixel(x, source, row / h, row % h, i), slopes,
-                   pixel(y, destination, row / h, row % h, i), length);
-        }
+    for_each_row(threads, source, [&](std::int64_t n, std::int64_t j) {
+      for (std::int64_t i = 0; i < columns; ++i) {
+        evaluate(f, pixel(x, source, n, j, i), slopes, pixel(y, destination, n, j, i), length);
       }
     });
   });
@@ -96,15 +93,12 @@ StepPtr prepare(const NeuronGradient& op, Descs descs, Engine& engine) {
     const auto* x = args.at<const float>(NeuronGradient::source);
     const auto* slopes = args.at<const float>(NeuronGradient::slopes);
     float* d = args.at(NeuronGradient::destination);
-    const std::int64_t h = destination.h, columns = rows ? 1 : destination.w;
+    const std::int64_t columns = rows ? 1 : destination.w;
     const std::int64_t length = rows ? std::int64_t{destination.w} * destination.c : destination.c;
-    parallel(threads, destination.n * h, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        for (std::int64_t i = 0; i < columns; ++i) {
-          multiply(f, pixel(g, gradient, row / h, row % h, i),
-                   pixel(x, source, row / h, row % h, i), slopes,
-                   pixel(d, destination, row / h, row % h, i), length);
-        }
+    for_each_row(threads, destination, [&](std::int64_t n, std::int64_t j) {
+      for (std::int64_t i = 0; i < columns; ++i) {
+        multiply(f, pixel(g, gradient, n, j, i), pixel(x, source, n, j, i), slopes,
+                 pixel(d, destination, n, j, i), length);
       }
     });
   });

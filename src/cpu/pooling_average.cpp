@@ -89,23 +89,6 @@ void sum_pixels(const float* image, const TensorDesc& desc, Axis::Span lines, Ax
 /// Sums of more terms than this run in double.
 bool many(const Window& window) { return window.kernelWidth * window.kernelHeight > 32; }
 
-/// body(n, y, x) for every pixel.
-template <class Body>
-void for_each_pixel(int threads, const TensorDesc& desc, Body&& body) {
-  const std::int64_t h = desc.h, w = desc.w;
-  parallel(threads, desc.pixels(), [&](std::int64_t begin, std::int64_t end) {
-    std::int64_t n = begin / (h * w), y = begin / w % h, x = begin % w;
-    for (std::int64_t at = begin; at < end; ++at) {
-      body(n, y, x);
-      if (++x < w) continue;
-      x = 0;
-      if (++y < h) continue;
-      y = 0;
-      ++n;
-    }
-  });
-}
-
 template <class Sum>
 StepPtr pooling(const PoolingAverage& op, Descs descs, int threads) {
   const TensorDesc source = descs[PoolingAverage::source];

@@ -108,21 +108,18 @@ StepPtr prepare(const PoolingMax& op, Descs descs, Engine& engine) {
   return make_step(descs, quads ? "2x2" : "tap loop", [=](const Args& args) {
     const auto* from = args.at<const float>(PoolingMax::source);
     float* to = args.at(PoolingMax::destination);
-    const std::int64_t h = destination.h;
-    parallel(threads, destination.n * h, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        const float* image = pixel(from, source, row / h, 0, 0);
-        for (std::int64_t i = 0; i < destination.w; ++i) {
-          const Place place = place_of(window, row % h, i);
-          float* out = pixel(to, destination, row / h, row % h, i);
-          if (quads && place.inside(window, source)) {
-            const float* tap = pixel(image, source, 0, place.y, place.x);
-            largest_of_four({tap, tap + source.stride_w, tap + source.stride_h,
-                             tap + source.stride_h + source.stride_w},
-                            out, source.c);
-          } else {
-            pool(window, source, image, place, out);
-          }
+    for_each_row(threads, destination, [&](std::int64_t n, std::int64_t j) {
+      const float* image = pixel(from, source, n, 0, 0);
+      for (std::int64_t i = 0; i < destination.w; ++i) {
+        const Place place = place_of(window, j, i);
+        float* out = pixel(to, destination, n, j, i);
+        if (quads && place.inside(window, source)) {
+          const float* tap = pixel(image, source, 0, place.y, place.x);
+          largest_of_four({tap, tap + source.stride_w, tap + source.stride_h,
+                           tap + source.stride_h + source.stride_w},
+                          out, source.c);
+        } else {
+          pool(window, source, image, place, out);
         }
       }
     });

@@ -1,6 +1,7 @@
 // Encoding a graph: kernel by kernel, or by replaying the program that they recorded once.
 
 #include <algorithm>
+#include <typeinfo>
 
 #include "cnn/encoding.h"
 #include "nn/graph_impl.h"
@@ -87,7 +88,8 @@ bool is_stock(const std::shared_ptr<ImageAllocator>& allocator) {
 
 bool has_stock_padding(Kernel& kernel) {
   const auto stock = [](const std::shared_ptr<NNPadding>& padding) {
-    return dynamic_cast<const NNDefaultPadding*>(padding.get()) != nullptr;
+    const NNPadding& policy = *padding;
+    return typeid(policy) == typeid(NNDefaultPadding);  // not one that the user derived from it
   };
   if (const auto* unary = dynamic_cast<CNNKernel*>(&kernel)) return stock(unary->padding());
   if (const auto* binary = dynamic_cast<CNNBinaryKernel*>(&kernel)) return stock(binary->padding());
@@ -236,8 +238,8 @@ std::string NNGraph::Impl::why_direct() const {
   return {};
 }
 
-std::unique_ptr<CompiledGraph> NNGraph::Impl::lower(const Arguments& a, detail::ProgramKey key) {
-  auto made = std::make_unique<CompiledGraph>();
+std::shared_ptr<CompiledGraph> NNGraph::Impl::lower(const Arguments& a, detail::ProgramKey key) {
+  auto made = std::make_shared<CompiledGraph>();
   made->key = std::move(key);
   Capture capture;
   const CommandBuffer commands = a.commands.commandQueue().makeCommandBuffer();
@@ -280,8 +282,8 @@ std::unique_ptr<CompiledGraph> NNGraph::Impl::lower(const Arguments& a, detail::
   return made;
 }
 
-ImageBatch NNGraph::Impl::replay(const Arguments& a, CompiledGraph& chosen) {
-  detail::Recording& recording = a.commands.recording();
+ImageBatch NNGraph::Impl::replay(const Arguments& a, const std::shared_ptr<CompiledGraph>& held) {
+  CompiledGraph& chosen = *held;
   detail::Encode call(a.graph, a.commands);
   chosen.addresses.clear();
   chosen.current.clear();
@@ -309,9 +311,17 @@ ImageBatch NNGraph::Impl::replay(const Arguments& a, CompiledGraph& chosen) {
         reads_of(result.image) - static_cast<std::ptrdiff_t>(images[result.image].reads);
     ImageBatchIncrementReadCount(batch, kept - 1);
   }
-  chosen.program->replay(chosen.program, recording, chosen.addresses, [&](std::size_t cut) {
+  const auto update = [&](std::size_t cut) {
     chosen.cuts[cut].filter->update(a.commands, chosen.cuts[cut].states);
-  });
+  };
+  const auto hold = [&] {
+    detail::Encode later(a.graph, a.commands);
+    for (const ImageBatch& batch : a.images)
+      static_cast<void>(later.source(detail::Operand(batch)));
+    for (const ImageBatch& batch : chosen.current)
+      static_cast<void>(later.source(detail::Operand(batch)));
+  };
+  chosen.program->replay(chosen.program, a.commands, chosen.addresses, update, hold);
   for (std::size_t i = 0; i < chosen.results.size(); ++i) {
     if (images[chosen.results[i].image].synchronized)
       ImageBatchSynchronize(chosen.current[i], a.commands);
@@ -362,7 +372,7 @@ ImageBatch NNGraph::Impl::encode(const Arguments& a) {
     if (compiled.size() == programs_kept) compiled.pop_back();
     compiled.insert(compiled.begin(), std::move(fresh));
   }
-  return replay(a, *compiled.front());
+  return replay(a, std::shared_ptr(compiled.front()));  // user code may drop all programs
 }
 
 }  // namespace cermet

@@ -88,7 +88,7 @@ struct NNGraph::Impl {
   bool rewrites = true;
   std::optional<bool> replays;  // once known
   detail::ProgramKey wanted_key;
-  std::vector<std::unique_ptr<detail::CompiledGraph>> compiled;  // the last used comes first
+  std::vector<std::shared_ptr<detail::CompiledGraph>> compiled;  // the last used comes first
 
   std::map<const NNImageNode*, Index> image_index;
   std::map<const NNStateNode*, Index> state_index;
@@ -125,8 +125,8 @@ struct NNGraph::Impl {
   void encode_filters(const CommandBuffer& commands, Tensors& tensors, Allocators&& allocators,
                       Behind&& behind);
   ImageBatch encode_directly(const Arguments& arguments);
-  ImageBatch replay(const Arguments& arguments, detail::CompiledGraph& compiled);
-  [[nodiscard]] std::unique_ptr<detail::CompiledGraph> lower(const Arguments& arguments,
+  ImageBatch replay(const Arguments& arguments, const std::shared_ptr<detail::CompiledGraph>& held);
+  [[nodiscard]] std::shared_ptr<detail::CompiledGraph> lower(const Arguments& arguments,
                                                              detail::ProgramKey key);
 };
 

@@ -173,9 +173,7 @@ void Program::plan(const Lowered& program, const std::map<std::size_t, std::uint
   counts_.resize(counters_.size());
 }
 
-MemoryPtr Program::begin(const std::shared_ptr<Program>& self, Recording& recording,
-                         std::span<std::byte* const> addresses) {
-  recording.retain(self);
+MemoryPtr Program::begin(Recording& recording, std::span<std::byte* const> addresses) {
   MemoryPtr arena = arena_bytes_ != 0 ? recording.temporary(arena_bytes_) : nullptr;
   bases_[1] = arena ? arena->data : nullptr;
   std::copy(addresses.begin(), addresses.end(), bases_.begin() + 2);

@@ -1,7 +1,7 @@
 #pragma once
 // A graph for given inputs, lowered to prepared steps: kernels record once into symbolic memory,
 // the operators are rewritten, their tensors get places in one arena, and every encode replays the
-// list (ADR 0008).
+// list (ADR 0009).
 
 #include <map>
 #include <memory>
@@ -59,18 +59,29 @@ class Program {
           const std::vector<std::size_t>& inputs, const std::vector<std::size_t>& results,
           bool rewrite);
 
-  /// Appends the steps to `recording`; calls `user(cut)` where user code runs. `addresses`: of the
-  /// inputs, then of the results.
-  template <class User>
-  void replay(const std::shared_ptr<Program>& self, Recording& recording,
-              std::span<std::byte* const> addresses, User&& user) {
-    const Lease arena{recording, begin(self, recording, addresses)};
+  /// Appends the steps to the open recording of `commands`, and calls `user(cut)` where user code
+  /// runs: it may commit and continue. `addresses`: of the inputs, then of the results;
+  /// the first recording has retained their memory, `hold()` does so for a later one.
+  template <class User, class Hold>
+  void replay(const std::shared_ptr<Program>& self, const CommandBuffer& commands,
+              std::span<std::byte* const> addresses, User&& user, Hold&& hold) {
+    Lease lease{&commands.recording(), nullptr};
+    lease.memory = begin(*lease.recording, addresses);
+    const auto keep = [&] {
+      lease.recording->retain(self);
+      if (lease.memory) lease.recording->retain(lease.memory);
+    };
+    keep();
     for (Line& line : lines_) {
-      if (line.cut >= 0) {
-        user(static_cast<std::size_t>(line.cut));
-      } else {
-        append(recording, line);
+      if (line.cut < 0) {
+        append(*lease.recording, line);
+        continue;
       }
+      user(static_cast<std::size_t>(line.cut));
+      if (&commands.recording() == lease.recording) continue;
+      lease.recording = &commands.recording();
+      keep();
+      hold();
     }
   }
 
@@ -84,10 +95,10 @@ class Program {
   /// Memory of one replay; steps that were appended keep it whatever happens.
   // NOLINTNEXTLINE(cppcoreguidelines-special-member-functions): stays an aggregate
   struct Lease {
-    Recording& recording;
+    Recording* recording;
     MemoryPtr memory;
     ~Lease() {
-      if (memory) recording.recycle(std::move(memory));
+      if (memory) recording->recycle(std::move(memory));
     }
   };
   struct Place {
@@ -107,8 +118,7 @@ class Program {
     std::string name;
   };
   void plan(const Lowered& program, const std::map<std::size_t, std::uint32_t>& bases);
-  [[nodiscard]] MemoryPtr begin(const std::shared_ptr<Program>& self, Recording& recording,
-                                std::span<std::byte* const> addresses);
+  [[nodiscard]] MemoryPtr begin(Recording& recording, std::span<std::byte* const> addresses);
   void append(Recording& recording, Line& line);
 
   std::vector<Line> lines_;

@@ -229,6 +229,7 @@ TEST(ArchivedClasses, are_all_kernels_of_the_public_headers) {
                                     "KernelOf",
                                     "CNNKernel",
                                     "CNNBinaryKernel",
+                                    "CNNMultiaryKernel",
                                     "CNNGradientKernel",
                                     "CNNPooling",
                                     "CNNPoolingGradient",

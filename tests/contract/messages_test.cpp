@@ -9,6 +9,7 @@
 
 #include "../harness/bench.h"
 #include "../harness/convolution.h"
+#include "cermet/cnn/arithmetic.h"
 #include "cermet/cnn/loss.h"
 #include "cermet/cnn/pooling.h"
 
@@ -62,15 +63,39 @@ TEST_F(Messages, wrong_channel_count_of_a_convolution) {
          "channel 4.");
   convolution.setSourceFeatureChannelOffset(2);
   expect([&] { convolution.encode(buffer, image(5, 5, 8), image(5, 5, 8)); },
-         "CNNConvolution \"conv1\": a feature channel offset is 2 and 0; needed multiples of 4.");
+         "CNNConvolution \"conv1\": sourceFeatureChannelOffset is 2; needed a multiple of 4.");
+  convolution.setSourceFeatureChannelOffset(0);
+  convolution.setDestinationFeatureChannelOffset(3);
+  expect([&] { convolution.encode(buffer, image(5, 5, 4), image(5, 5, 12)); },
+         "CNNConvolution \"conv1\": destinationFeatureChannelOffset is 3; needed a multiple of 4.");
+}
+
+TEST_F(Messages, channel_offsets_of_two_sources) {
+  CNNAdd add(device);
+  const auto encode = [&] { add.encode(buffer, image(2, 2, 8), image(2, 2, 8), image(2, 2, 8)); };
+  add.setPrimarySourceFeatureChannelOffset(2);
+  expect(encode, "CNNAdd: primarySourceFeatureChannelOffset is 2; needed a multiple of 4.");
+  add.setPrimarySourceFeatureChannelOffset(0);
+  add.setSecondarySourceFeatureChannelOffset(5);
+  expect(encode, "CNNAdd: secondarySourceFeatureChannelOffset is 5; needed a multiple of 4.");
+  add.setSecondarySourceFeatureChannelOffset(0);
+  add.setDestinationFeatureChannelOffset(6);
+  expect(encode, "CNNAdd: destinationFeatureChannelOffset is 6; needed a multiple of 4.");
 }
 
 TEST_F(Messages, clip_rectangle_outside) {
   CNNPoolingMax pooling(device, 2, 2);
   pooling.setClipRect({{9, 0, 0}, {2, 2, 1}});
-  expect([&] { pooling.encode(buffer, image(6, 6, 2), image(6, 6, 2)); },
-         "CNNPoolingMax: clipRect is outside the destination; needed a region that meets 6x6x2 "
-         "Float32.");
+  expect(
+      [&] { pooling.encode(buffer, image(6, 6, 2), image(6, 6, 2)); },
+      "CNNPoolingMax: clipRect is 2x2x1 at (9, 0, 0); needed a region that meets the destination, "
+      "6x6x2 Float32.");
+  const Image stack(device, ImageDescriptor::imageDescriptor(Format::Float32, 6, 6, 2, 3));
+  pooling.setClipRect({{0, 0, 3}, {2, 2, 1}});
+  expect(
+      [&] { pooling.encode(buffer, stack, stack); },
+      "CNNPoolingMax: clipRect is 2x2x1 at (0, 0, 3); needed a region that meets the destination, "
+      "6x6x2 Float32 with 3 images.");
 }
 
 TEST_F(Messages, edge_mode_of_padding_kernels) {

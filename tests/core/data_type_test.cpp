@@ -165,5 +165,22 @@ TEST(DataTypes, ChannelFormats) {
   EXPECT_EQ(name_of(ElementType::unorm16), "unorm16");
 }
 
+TEST(DataTypes, ComplexAndNarrowCodes) {
+  EXPECT_EQ(DataTypeBitsCount(DataType::ComplexFloat32), 64U);
+  EXPECT_EQ(SizeofDataType(DataType::ComplexFloat16), 4U);
+  EXPECT_EQ(SizeofDataType(DataType::ComplexBFloat16), 4U);
+  EXPECT_EQ(DataTypeBitsCount(DataType::Int4), 4U);
+  EXPECT_EQ(SizeofDataType(DataType::UInt4), 0U) << "less than a byte";
+  EXPECT_EQ(DataType::IntBit, DataType::SignedBit);
+  const auto bits = [](DataType type) { return static_cast<std::uint32_t>(type); };
+  EXPECT_EQ(bits(DataType::ComplexFloat32),
+            bits(DataType::FloatBit) | bits(DataType::ComplexBit) | 64U);
+  EXPECT_EQ(bits(DataType::ComplexBFloat16), bits(DataType::AlternateEncodingBit) |
+                                                 bits(DataType::FloatBit) |
+                                                 bits(DataType::ComplexBit) | 32U);
+  EXPECT_EQ(bits(DataType::Int2), bits(DataType::SignedBit) | 2U);
+  EXPECT_EQ(bits(DataType::UInt2), 2U);
+}
+
 }  // namespace
 }  // namespace cermet

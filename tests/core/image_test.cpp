@@ -561,5 +561,107 @@ TEST(ImageHandle, AnAllocatorWithoutABatchMethodIsAskedOnceForEach) {
   EXPECT_EQ(batch[3].featureChannelFormat(), Format::Float32);
 }
 
+/// Channel c of image n has the value 100 n + c.
+Image numbered(std::size_t channels, std::size_t images) {
+  Image image(cpu(), floats(1, 1, channels, images));
+  std::vector<float> values;
+  for (std::size_t n = 0; n < images; ++n) {
+    for (std::size_t c = 0; c < channels; ++c) values.push_back(static_cast<float>(100 * n + c));
+  }
+  image.write_floats(values);
+  return image;
+}
+
+TEST(ImageSlices, OfOneImage) {
+  const Image parent = numbered(10, 2);  // 3 slices each
+  const Image tail(parent, {4, 2}, 6);
+  EXPECT_EQ(tail.parent(), parent);
+  EXPECT_EQ(tail.featureChannels(), 6U);
+  EXPECT_EQ(tail.numberOfImages(), 1U);
+  EXPECT_EQ(tail.resourceSize(), 0U);
+  EXPECT_EQ(tail.read_floats(), (std::vector<float>{104, 105, 106, 107, 108, 109}));
+  const Image some(parent, {0, 1}, 3);
+  EXPECT_EQ(some.read_floats(), (std::vector<float>{0, 1, 2}));
+  some.write_floats(std::vector<float>{-1, -2, -3});
+  EXPECT_EQ(parent.read_floats()[2], -3.0F) << "shares storage";
+}
+
+TEST(ImageSlices, AsSeveralImages) {
+  const Image parent = numbered(16, 2);  // 4 slices each
+  const Image four(parent, {4, 4}, 4);
+  EXPECT_EQ(four.numberOfImages(), 4U);
+  EXPECT_EQ(four.batchRepresentation()[2].read_floats(), (std::vector<float>{108, 109, 110, 111}));
+  const Image pairs(parent, {0, 4}, 7);
+  EXPECT_EQ(pairs.numberOfImages(), 2U);
+  EXPECT_EQ(pairs.read_floats(),
+            (std::vector<float>{0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14}));
+  CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
+  const Image result(cpu(), floats(1, 1, 7, 2));
+  CNNNeuronLinear(cpu(), 2, 0).encode(buffer, pairs, result);
+  buffer.commit();
+  buffer.waitUntilCompleted();
+  EXPECT_EQ(result.read_floats()[7], 16.0F) << "kernels read them";
+}
+
+TEST(ImageSlices, AsWholeImages) {
+  const Image parent = numbered(6, 4);  // 2 slices each
+  const Image middle(parent, {2, 4}, 5);
+  EXPECT_EQ(middle.numberOfImages(), 2U);
+  EXPECT_EQ(middle.read_floats(),
+            (std::vector<float>{100, 101, 102, 103, 104, 200, 201, 202, 203, 204}));
+}
+
+TEST(ImageSlices, OfATemporaryTakeOverARead) {
+  const CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
+  const TemporaryImage parent(buffer, floats(1, 1, 8));
+  const Image view(parent, {1, 1}, 4);
+  EXPECT_TRUE(view.is_temporary());
+  view.setReadCount(0);
+  EXPECT_EQ(parent.readCount(), 0U);
+  EXPECT_EQ(
+      complaint([&] {
+        const Image again(parent, {0, 1}, 4);
+      }),
+      "Image: the image is read for the last time already; needed a temporary image with reads "
+      "left. Raise readCount once for every encode that reads it or a view of it.");
+}
+
+TEST(ImageSlices, ThatDoNotFitAreRefused) {
+  Image parent = numbered(10, 2);
+  parent.setLabel("p");
+  const auto text = [&](Range slices, std::size_t channels) {
+    return complaint([&] { const Image view(parent, slices, channels); });
+  };
+  EXPECT_EQ(text({0, 1}, 0),
+            "Image \"p\": featureChannels is 0; needed 1 to 12, as many as the parent's slices "
+            "hold.");
+  EXPECT_EQ(text({0, 4}, 13),
+            "Image \"p\": featureChannels is 13; needed 1 to 12, as many as the parent's slices "
+            "hold.");
+  EXPECT_EQ(text({0, 3}, 8),
+            "Image \"p\": sliceRange is 3 slices from 0; needed a multiple of 2 slices below 6.");
+  EXPECT_EQ(text({5, 2}, 8),
+            "Image \"p\": sliceRange is 2 slices from 5; needed a multiple of 2 slices below 6.");
+  EXPECT_EQ(text({0, 0}, 4),
+            "Image \"p\": sliceRange is 0 slices from 0; needed a multiple of 1 slices below 6.");
+  EXPECT_EQ(text({2, 2}, 4),
+            "Image \"p\": sliceRange is 2 slices from 2; needed slices of one image, or whole "
+            "images of 3 slices. Make a view of each image.");
+  EXPECT_EQ(text({2, 1}, 4),
+            "Image \"p\": featureChannels is 4; needed channels that the parent has, 10.");
+  EXPECT_EQ(complaint([] {
+              const Image view(Image(), {0, 1}, 4);
+            }),
+            "Image: the image is nil; needed an image. Make one from a device and a descriptor.");
+}
+
+TEST(ImageDescriptors, MadeInOneCall) {
+  const ImageDescriptor descriptor = ImageDescriptor::imageDescriptor(
+      ImageFeatureChannelFormat::Unorm8, 3, 4, 5, 6, TextureUsage::ShaderRead);
+  EXPECT_EQ(descriptor.numberOfImages, 6U);
+  EXPECT_EQ(descriptor.usage, TextureUsage::ShaderRead);
+  EXPECT_EQ(Image(cpu(), descriptor).usage(), TextureUsage::ShaderRead);
+}
+
 }  // namespace
 }  // namespace cermet

@@ -243,5 +243,27 @@ TEST_F(States, BatchIncrementSkipsZerosAndChangesAllOrNone) {
   EXPECT_EQ(StateBatchIncrementReadCount(StateBatch({a, gone}), -4), 2U);
 }
 
+TEST_F(States, OneTexture) {
+  State state(cpu(), floats(4, 3, 6));
+  EXPECT_EQ(state.resourceCount(), 1U);
+  EXPECT_EQ(state.resourceType(0), StateResourceType::Texture);
+  EXPECT_EQ(state.textureInfo(0).arrayLength, 2U);
+  EXPECT_EQ(state.texture(0).featureChannels(), 6U);
+  EXPECT_FALSE(state.isTemporary());
+  const StatePtr temporary = State::temporaryState(buffer, floats(4, 3, 6));
+  EXPECT_TRUE(temporary->isTemporary());
+  EXPECT_EQ(temporary->resourceType(0), StateResourceType::Texture);
+  EXPECT_EQ(temporary->texture(0).width(), 4U);
+}
+
+TEST_F(States, TheOnlyResource) {
+  State one(cpu(), 64);
+  EXPECT_EQ(one.resource().length(), 64U) << "made on demand";
+  EXPECT_EQ(one.resource(), one.resource(0));
+  EXPECT_FALSE(State(cpu(), mixed_list()).resource()) << "which of them?";
+  EXPECT_FALSE(State(cpu(), StateResourceList()).resource());
+  EXPECT_FALSE(State(cpu(), floats(1, 1, 1)).resource()) << "a texture: texture(0)";
+}
+
 }  // namespace
 }  // namespace cermet

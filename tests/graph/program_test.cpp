@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "cermet/nn/dropout_nodes.h"
 #include "graph/network.h"
 
@@ -202,10 +204,16 @@ TEST(Programs, ResultsOfEncodesInFlightStayApart) {
   }
 }
 
-/// Keeps the gradient states that it is shown and updates nothing.
-class Keeper final : public CNNConvolutionDataSource {
+using GradientState = std::shared_ptr<CNNConvolutionGradientState>;
+using ParameterState = std::shared_ptr<CNNConvolutionWeightsAndBiasesState>;
+
+/// The parameters of another source with an update of one's own.
+class Wrapped final : public CNNConvolutionDataSource {
  public:
-  explicit Keeper(std::shared_ptr<ConvolutionParameters> from) : from_(std::move(from)) {}
+  using Update = std::function<ParameterState(const CommandBuffer&, const GradientState&,
+                                              const ParameterState&)>;
+  Wrapped(std::shared_ptr<ConvolutionParameters> from, Update update)
+      : from_(std::move(from)), update_(std::move(update)) {}
   [[nodiscard]] DataType dataType() const override { return from_->dataType(); }
   [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override {
     return from_->descriptor();
@@ -214,43 +222,16 @@ class Keeper final : public CNNConvolutionDataSource {
   [[nodiscard]] const float* biasTerms() override { return from_->biasTerms(); }
   [[nodiscard]] bool load() override { return true; }
   void purge() override {}
-  [[nodiscard]] std::string label() const override { return "keeper"; }
-  std::shared_ptr<CNNConvolutionWeightsAndBiasesState> update(
-      const CommandBuffer&, const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
-      const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>&) override {
-    kept.push_back(gradientState);
-    return nullptr;
-  }
-  using CNNConvolutionDataSource::update;
-  std::vector<std::shared_ptr<CNNConvolutionGradientState>> kept;
-
- private:
-  std::shared_ptr<ConvolutionParameters> from_;
-};
-
-/// Never sees the parameters of the kernels, so that it works in its own.
-class Blind final : public CNNConvolutionDataSource {
- public:
-  explicit Blind(std::shared_ptr<ConvolutionParameters> from) : from_(std::move(from)) {}
-  [[nodiscard]] DataType dataType() const override { return from_->dataType(); }
-  [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override {
-    return from_->descriptor();
-  }
-  [[nodiscard]] const void* weights() override { return from_->weights(); }
-  [[nodiscard]] const float* biasTerms() override { return from_->biasTerms(); }
-  [[nodiscard]] bool load() override { return true; }
-  void purge() override {}
-  [[nodiscard]] std::string label() const override { return "blind"; }
-  std::shared_ptr<CNNConvolutionWeightsAndBiasesState> update(
-      const CommandBuffer& commandBuffer,
-      const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
-      const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>&) override {
-    return from_->update(commandBuffer, gradientState, nullptr);
+  [[nodiscard]] std::string label() const override { return from_->label(); }
+  ParameterState update(const CommandBuffer& commandBuffer, const GradientState& gradientState,
+                        const ParameterState& sourceState) override {
+    return update_(commandBuffer, gradientState, sourceState);
   }
   using CNNConvolutionDataSource::update;
 
  private:
   std::shared_ptr<ConvolutionParameters> from_;
+  Update update_;
 };
 
 TEST(Programs, ParametersOfTwoLayersAreOneTruth) {
@@ -264,7 +245,12 @@ TEST(Programs, ParametersOfTwoLayersAreOneTruth) {
           OptimizerSettings{OptimizerKind::momentum, 0.001F});
       values->initialise(random);
       std::shared_ptr<CNNConvolutionDataSource> source = values;
-      if (blind) source = std::make_shared<Blind>(values);
+      if (blind) {  // never sees the kernels' parameters, and works in its own
+        source = std::make_shared<Wrapped>(
+            values, [values](const auto& commands, const auto& state, const auto&) {
+              return values->update(commands, state, nullptr);
+            });
+      }
       NNImageNodePtr at = NNImageNode::node();
       for (std::size_t i = 0; i < layers; ++i)
         at = CNNConvolutionNode::node(at, source)->resultImage();
@@ -288,13 +274,60 @@ TEST(Programs, ParametersOfTwoLayersAreOneTruth) {
   }
 }
 
+TEST(Programs, UserCodeMayCommitAndContinue) {
+  std::vector<float> trained[2];
+  for (const bool impatient : {false, true}) {
+    RandomNumbers random(5);
+    std::vector<std::shared_ptr<ConvolutionParameters>> layers;
+    NNImageNodePtr at = NNImageNode::node();
+    for (int i = 0; i < 3; ++i) {
+      layers.push_back(std::make_shared<ConvolutionParameters>(
+          device(), "layer", CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 2, 2),
+          OptimizerSettings{OptimizerKind::sgd, 0.001F}));
+      layers.back()->initialise(random);
+      const auto update = [impatient, values = layers.back()](
+                              const CommandBuffer& commands, const auto& state, const auto& shown) {
+        auto result = values->update(commands, state, shown);
+        if (impatient) CommandBuffer(commands).commitAndContinue();
+        return result;
+      };
+      const auto source = std::make_shared<Wrapped>(layers.back(), update);
+      at = CNNConvolutionNode::node(at, source)->resultImage();
+    }
+    const auto ends = NNInitialGradientNode::node(at)->trainingGraph(nullptr);
+    NNGraph graph(device(), ends.at(0)->resultImage(), false);
+    graph.setFormat(ImageFeatureChannelFormat::Float32);
+    const CommandQueue queue = device().makeCommandQueue();
+    CommandBuffer last;
+    for (std::uint64_t step = 0; step < 6; ++step) {
+      const Data data(3, step);  // gone before it has been read
+      last = queue.makeCommandBuffer();
+      const ImageBatch inputs[] = {data.pictures};
+      graph.encodeBatch(last, inputs);
+      last.commit();
+    }
+    last.waitUntilCompleted();
+    for (const auto& layer : layers) {
+      const auto* weights = static_cast<const float*>(layer->weights());
+      trained[impatient ? 1 : 0].insert(trained[impatient ? 1 : 0].end(), weights,
+                                        weights + 3 * 3 * 2 * 2);
+    }
+  }
+  EXPECT_EQ(trained[0], trained[1]);
+}
+
 TEST(Programs, GradientStatesThatTheUserKeepsAreNotWrittenAgain) {
   RandomNumbers random(5);
   const auto values = std::make_shared<ConvolutionParameters>(
       device(), "layer", CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 2, 4),
       OptimizerSettings{});
   values->initialise(random);
-  const auto parameters = std::make_shared<Keeper>(values);
+  std::vector<GradientState> kept;
+  const auto parameters = std::make_shared<Wrapped>(
+      values, [&](const auto&, const GradientState& state, const auto&) -> ParameterState {
+        kept.push_back(state);
+        return nullptr;
+      });
   const auto x = NNImageNode::node();
   const auto convolution = CNNConvolutionNode::node(x, parameters);
   const auto ends = NNInitialGradientNode::node(convolution->resultImage())->trainingGraph(nullptr);
@@ -309,15 +342,47 @@ TEST(Programs, GradientStatesThatTheUserKeepsAreNotWrittenAgain) {
     graph.encodeBatch(commands, inputs);
     commands.commit();
     commands.waitUntilCompleted();
-    const auto gradient = parameters->kept.back()->gradientForWeights().as<float>();
+    const auto gradient = kept.back()->gradientForWeights().as<float>();
     seen[step].assign(gradient.begin(), gradient.end());
   }
   for (std::size_t step = 0; step < 3; ++step) {
-    const auto gradient = parameters->kept[step]->gradientForWeights().as<float>();
+    const auto gradient = kept[step]->gradientForWeights().as<float>();
     EXPECT_TRUE(std::equal(gradient.begin(), gradient.end(), seen[step].begin())) << step;
   }
   EXPECT_EQ(seen[0], seen[2]);
   EXPECT_NE(seen[0], seen[1]);
+}
+
+/// Counts how often it is asked.
+class Counting final : public NNDefaultPadding {
+ public:
+  Counting() : NNDefaultPadding(NNPaddingMethod::SizeSame) {}
+  [[nodiscard]] NNPaddingMethod paddingMethod() const override {
+    ++asked;
+    return NNDefaultPadding::paddingMethod();
+  }
+  mutable std::size_t asked = 0;
+};
+
+TEST(Programs, PaddingPoliciesOfTheUserAreAskedAtEachEncode) {
+  const Parameters parameters;
+  const auto policy = std::make_shared<Counting>();
+  const auto convolution = CNNConvolutionNode::node(NNImageNode::node(), parameters.convolution);
+  convolution->setPaddingPolicy(policy);
+  NNGraph graph(device(), convolution->resultImage());
+  const CommandQueue queue = device().makeCommandQueue();
+  const Data data(2, 1);
+  const ImageBatch inputs[] = {data.pictures};
+  std::size_t before = 0;
+  for (int i = 0; i < 3; ++i) {
+    CommandBuffer commands = queue.makeCommandBuffer();
+    static_cast<void>(graph.encodeBatch(commands, inputs));
+    commands.commit();
+    commands.waitUntilCompleted();
+    EXPECT_GT(policy->asked, before);
+    before = policy->asked;
+  }
+  EXPECT_NE(graph.debugDescription().find("a padding policy of the user"), std::string::npos);
 }
 
 TEST(Programs, TemporarySourcesLoseOneReadAndKeepThemWhenAnEncodeFails) {

@@ -229,7 +229,7 @@ class CNNConvolutionWeightsAndBiasesState final : public State {
 /// Links a forward convolution with its gradient and receives the gradients of its parameters: sums
 /// over all images of the batch and all sub-batches. One state serves one batch: the first gradient
 /// encode overwrites, later ones add (spec: convolution 6).
-class CNNConvolutionGradientState : public NNGradientState {
+class CNNConvolutionGradientState : public NNGradientState, public ImageSizeEncodingState {
  public:
   CNNConvolutionGradientState(const detail::StateOrigin& origin, const CNNConvolution& convolution);
 
@@ -241,8 +241,8 @@ class CNNConvolutionGradientState : public NNGradientState {
   }
   /// The kernel that made the state; valid while that kernel exists.
   [[nodiscard]] const CNNConvolution* convolution() const { return convolution_; }
-  [[nodiscard]] std::size_t sourceWidth() const { return forward().sourceWidth; }
-  [[nodiscard]] std::size_t sourceHeight() const { return forward().sourceHeight; }
+  [[nodiscard]] std::size_t sourceWidth() const override { return forward().sourceWidth; }
+  [[nodiscard]] std::size_t sourceHeight() const override { return forward().sourceHeight; }
   [[nodiscard]] std::string_view class_name() const override {
     return "CNNConvolutionGradientState";
   }

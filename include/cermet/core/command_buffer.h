@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "cermet/core/buffer.h"
 #include "cermet/core/device.h"
 
 namespace cermet {
@@ -44,6 +45,48 @@ class CommandQueue {
   std::shared_ptr<detail::QueueImpl> impl_;
 };
 
+/// Whether work runs, decided when its turn comes: it runs iff the 32-bit word in the buffer is not
+/// 0 (spec: core 3). A small handle; a default-made one is nil.
+class Predicate {
+ public:
+  Predicate() = default;
+  /// Throws InvalidArgument for a nil buffer, an offset that is no multiple of 4, or a word that is
+  /// not in the buffer.
+  Predicate(Buffer buffer, std::size_t offset);
+  [[nodiscard]] static Predicate predicate(const Buffer& buffer, std::size_t offset) {
+    return {buffer, offset};
+  }
+  /// With a word of its own, 0 at first. Only the 4 bytes at `predicateOffset` may be written.
+  explicit Predicate(const Device& device);
+
+  [[nodiscard]] explicit operator bool() const { return static_cast<bool>(buffer_); }
+  bool operator==(const Predicate&) const = default;
+  [[nodiscard]] const Buffer& predicateBuffer() const { return buffer_; }
+  [[nodiscard]] std::size_t predicateOffset() const { return offset_; }
+
+ private:
+  Buffer buffer_;
+  std::size_t offset_ = 0;
+};
+
+struct HeapDescriptor {
+  std::size_t size = 0;  // bytes
+};
+
+/// Supplies the memory of temporaries. A heap is a buffer of the command buffer's device; each
+/// holds one temporary at a time.
+class HeapProvider {
+ public:
+  virtual ~HeapProvider() = default;
+  /// A heap of `descriptor.size` bytes or more that nothing else uses; nil: the library takes its
+  /// own memory. What it throws leaves the encode.
+  [[nodiscard]] virtual Buffer newHeap(const HeapDescriptor& descriptor) = 0;
+  /// The command buffers that used `heap` have completed; `seconds`: how long to keep it for others
+  /// (SetHeapCacheDuration). Called from any thread, the device's worker among them; what it throws
+  /// is lost. The default does nothing.
+  virtual void retireHeap(const Buffer& heap, double seconds);
+};
+
 /// Records encoded work and keeps alive what it uses. One class serves both the Metal and the MPS
 /// command buffer of the original: it can be committed in pieces (spec: core 2.2, 3).
 ///
@@ -55,6 +98,9 @@ class CommandBuffer {
 
   CommandBuffer() = default;
   [[nodiscard]] static CommandBuffer commandBufferFromCommandQueue(const CommandQueue& queue);
+  /// Wraps a command buffer: records into the same piece of work, with a predicate of its own
+  /// besides those of what it wraps; work runs iff all of them let it.
+  [[nodiscard]] static CommandBuffer commandBuffer(const CommandBuffer& commandBuffer);
   [[nodiscard]] explicit operator bool() const { return core_ != nullptr; }
   /// Equal buffers are recording, or were, the same piece of work.
   bool operator==(const CommandBuffer& other) const;
@@ -80,7 +126,8 @@ class CommandBuffer {
   /// The piece now being recorded, as a buffer of its own: save it before `commitAndContinue` to
   /// wait for it later.
   [[nodiscard]] CommandBuffer rootCommandBuffer() const;
-  [[nodiscard]] CommandBuffer commandBuffer() const { return rootCommandBuffer(); }
+  /// What this one wraps; otherwise as rootCommandBuffer().
+  [[nodiscard]] CommandBuffer commandBuffer() const;
   [[nodiscard]] CommandQueue commandQueue() const;
   [[nodiscard]] Device device() const;
   [[nodiscard]] std::string label() const;
@@ -93,6 +140,17 @@ class CommandBuffer {
   /// Makes sure that temporary memory for `bytes` is at hand; a hint.
   void prefetchHeapForWorkloadSize(std::size_t bytes);
 
+  /// Applies to what is encoded from now on through this object and its copies; nil: always run.
+  /// Work that is skipped leaves its destinations as they were, undefined if they are new;
+  /// bookkeeping at encode time (read counts, result sizes, the number of an encode) happens all
+  /// the same. A predicate of another device throws InvalidArgument.
+  [[nodiscard]] Predicate predicate() const;
+  void setPredicate(const Predicate& predicate);
+  /// Where temporaries made from now on take their memory; null: the library. Belongs to the chain
+  /// of pieces joined by `commitAndContinue`, whichever wrapper sets it.
+  [[nodiscard]] std::shared_ptr<HeapProvider> heapProvider() const;
+  void setHeapProvider(std::shared_ptr<HeapProvider> heapProvider);
+
   /// The recording side, for kernels. Throws InvalidArgument once committed.
   [[nodiscard]] detail::Recording& recording() const;
 
@@ -100,8 +158,15 @@ class CommandBuffer {
   friend struct detail::CommandBufferCore;
   explicit CommandBuffer(std::shared_ptr<detail::CommandBufferCore> core)
       : core_(std::move(core)) {}
+  friend void SetHeapCacheDuration(const CommandBuffer& commandBuffer, double seconds);
   [[nodiscard]] const std::shared_ptr<detail::Recording>& root() const;
   std::shared_ptr<detail::CommandBufferCore> core_;
 };
+
+/// How long a heap provider should keep what this command buffer retires; 5 seconds by default, NaN
+/// counts as 0. The library's own memory is cached by size, not by time.
+void SetHeapCacheDuration(const CommandBuffer& commandBuffer, double seconds);
+/// Tells how many bytes of temporaries will live at once; a hint.
+void HintTemporaryMemoryHighWaterMark(const CommandBuffer& commandBuffer, std::size_t bytes);
 
 }  // namespace cermet

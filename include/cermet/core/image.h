@@ -70,10 +70,10 @@ struct ImageDescriptor {
   TextureUsage usage = TextureUsage::ShaderReadWrite;
 
   [[nodiscard]] PixelFormat pixelFormat() const;
-  [[nodiscard]] static ImageDescriptor imageDescriptor(ImageFeatureChannelFormat channelFormat,
-                                                       std::size_t width, std::size_t height,
-                                                       std::size_t featureChannels,
-                                                       std::size_t numberOfImages = 1);
+  [[nodiscard]] static ImageDescriptor imageDescriptor(
+      ImageFeatureChannelFormat channelFormat, std::size_t width, std::size_t height,
+      std::size_t featureChannels, std::size_t numberOfImages = 1,
+      TextureUsage usage = TextureUsage::ShaderReadWrite);
   bool operator==(const ImageDescriptor&) const = default;
 };
 
@@ -99,6 +99,11 @@ class Image {
   Image() = default;
   /// An image that the host can read and write. Throws InvalidArgument for zero extents.
   Image(const Device& device, const ImageDescriptor& imageDescriptor);
+  /// A view of slices of `parentImage`: an image of C channels has ceil(C / 4) of them, 4 channels
+  /// each, image after image. The view has as many images of `featureChannels` channels as the
+  /// slices make. They lie in one image of the parent, or the slices are whole images of it; others
+  /// throw InvalidArgument.
+  Image(const Image& parentImage, Range sliceRange, std::size_t featureChannels);
 
   [[nodiscard]] static std::shared_ptr<ImageAllocator> defaultAllocator();
 

@@ -46,6 +46,8 @@ struct StateTextureInfo {
 class State : public std::enable_shared_from_this<State> {
  public:
   State(const Device& device, std::size_t bufferSize);
+  /// With one texture, an image of that description.
+  State(const Device& device, const ImageDescriptor& textureDescriptor);
   State(const Device& device, const StateResourceList& resourceList);
   explicit State(Buffer resource);
   explicit State(std::vector<Buffer> resources);
@@ -56,6 +58,8 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] static StatePtr temporaryState(const CommandBuffer& commandBuffer);
   [[nodiscard]] static StatePtr temporaryState(const CommandBuffer& commandBuffer,
                                                std::size_t bufferSize);
+  [[nodiscard]] static StatePtr temporaryState(const CommandBuffer& commandBuffer,
+                                               const ImageDescriptor& textureDescriptor);
   [[nodiscard]] static StatePtr temporaryState(const CommandBuffer& commandBuffer,
                                                const StateResourceList& resourceList);
 
@@ -70,6 +74,8 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] std::size_t resourceCount() const { return resources_.size(); }
   /// The buffer at `index`; nil where there is none, or not yet and memory may not be allocated.
   [[nodiscard]] Buffer resource(std::size_t index, bool allocateMemory = true);
+  /// Deprecated: the buffer of a state with exactly one resource; nil otherwise.
+  [[nodiscard]] Buffer resource() { return resourceCount() == 1 ? resource(0) : Buffer(); }
   /// The image that stands for the texture at `index`; nil where there is none.
   [[nodiscard]] Image texture(std::size_t index, bool allocateMemory = true);
   [[nodiscard]] std::size_t bufferSize(std::size_t index) const;
