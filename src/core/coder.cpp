@@ -446,7 +446,8 @@ void Coder::operator()(std::string_view key, std::vector<float>& values) const {
   const SafeTensor& tensor = entry->second;
   if (tensor.dtype != "F32") refuse(key, tensor.dtype, "F32");
   values.resize(tensor.data.size() / sizeof(float));  // the file has as many
-  std::memcpy(values.data(), tensor.data.data(), values.size() * sizeof(float));
+  if (!values.empty())                                // an empty vector may have no address
+    std::memcpy(values.data(), tensor.data.data(), values.size() * sizeof(float));
 }
 
 void Coder::tensor(std::string_view key, std::vector<float>& values,

@@ -73,7 +73,7 @@ class Difference final : public CNNBinaryKernel {
     detail::StepMemo memo;
     Arithmetic op;
     op.kind = ArithmeticKind::subtract;
-    detail::encode(e.recording, memo, op, {e.primary, e.secondary, e.destination});
+    detail::encode(e.recording, memo, op, {e.primary, e.secondary, e.destination, {}});
   }
   [[nodiscard]] StateBatch make_state_batch(const detail::StateOrigin&, const ImageBatch& primaries,
                                             const ImageBatch& secondaries,

@@ -56,7 +56,7 @@ class WeightedSum final : public CNNMultiaryKernel {
       op.primaryScale = i == 0 ? 0.0F : 1.0F;
       op.secondaryScale = weights_[i];
       detail::encode(e.recording, memo, op,
-                     {i == 0 ? source.view() : e.destination, source.view(), e.destination});
+                     {i == 0 ? source.view() : e.destination, source.view(), e.destination, {}});
     }
   }
   [[nodiscard]] std::size_t channels(std::span<std::size_t> sources) const override {
