@@ -3,7 +3,7 @@
 
 #include <initializer_list>
 
-#include "cermet/cnn/kernel.h"
+#include "cermet/cnn/multiary_kernel.h"
 #include "cermet/core/step_memo.h"
 #include "core/image_impl.h"
 #include "core/state_impl.h"

@@ -1,6 +1,5 @@
-// The base class of kernels with any number of sources (spec: core 15).
+#include "cermet/cnn/multiary_kernel.h"
 
-#include "cermet/cnn/kernel.h"
 #include "cnn/encoding.h"
 #include "cnn/planning.h"
 
