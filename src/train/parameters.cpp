@@ -52,9 +52,10 @@ ConvolutionParameters::ConvolutionParameters(
   }
   const std::size_t weights =
       d.outputFeatureChannels() * d.kernelHeight() * d.kernelWidth() * inputs;
-  live_in(std::make_shared<CNNConvolutionWeightsAndBiasesState>(
+  own_ = std::make_shared<CNNConvolutionWeightsAndBiasesState>(
       device.makeBuffer(weights * sizeof(float)),
-      device.makeBuffer(d.outputFeatureChannels() * sizeof(float))));
+      device.makeBuffer(d.outputFeatureChannels() * sizeof(float)));
+  live_in(own_);
 
   NNOptimizerDescriptor settings;
   settings.setLearningRate(optimizer.learning_rate);
@@ -95,17 +96,11 @@ void ConvolutionParameters::live_in(StatePointer state) {
   biases_ = state_->biases();
 }
 
-ConvolutionParameters::StatePointer ConvolutionParameters::make_own() const {
-  const Device device = weights_.device();
-  return std::make_shared<CNNConvolutionWeightsAndBiasesState>(device.makeBuffer(weights_.length()),
-                                                               device.makeBuffer(biases_.length()));
-}
-
 /// The host is about to write: not into what a kernel computes with.
 void ConvolutionParameters::leave_kernel() {
   if (home_ != Home::of_a_kernel) return;
   const Buffer weights = weights_, biases = biases_;
-  live_in(make_own());
+  live_in(own_);
   std::memcpy(weights_.contents(), weights.contents(), weights.length());
   std::memcpy(biases_.contents(), biases.contents(), biases.length());
   home_ = Home::own;
@@ -121,7 +116,7 @@ ConvolutionParameters::StatePointer ConvolutionParameters::next_home(const State
   if (same || home_ == Home::own_for_good) return state_;
   if (home_ == Home::of_a_kernel) {  // and now another one
     home_ = Home::own_for_good;
-    return make_own();
+    return own_;
   }
   if (!fits) return state_;
   home_ = Home::of_a_kernel;
@@ -203,8 +198,10 @@ void ConvolutionParameters::load_from(const SafeTensors& file, bool with_optimiz
     if (tensor.dtype != "F32" || tensor.shape != shape) {
       const auto text = [](const std::vector<std::int64_t>& extents) {
         std::string list;
-        for (const std::int64_t extent : extents)
-          list += (list.empty() ? "" : "x") + std::to_string(extent);
+        for (const std::int64_t extent : extents) {
+          if (!list.empty()) list += 'x';
+          list += std::to_string(extent);
+        }
         return list;
       };
       throw FileError(describe({file.file, "", "tensor \"" + name + "\"",

@@ -96,10 +96,9 @@ class ConvolutionParameters final : public CNNConvolutionDataSource {
   using StatePointer = std::shared_ptr<CNNConvolutionWeightsAndBiasesState>;
   [[nodiscard]] StatePointer next_home(const StatePointer& shown);
   void live_in(StatePointer state);
-  [[nodiscard]] StatePointer make_own() const;
   void leave_kernel();
 
-  StatePointer state_;  // the parameters
+  StatePointer own_, state_;  // state_ holds the parameters: own_, or what a kernel shows
   enum class Home { own, of_a_kernel, own_for_good } home_ = Home::own;
   OptimizerKind kind_;
   std::shared_ptr<NNOptimizer> optimizer_;
