@@ -96,28 +96,35 @@ bool has_stock_padding(Kernel& kernel) {
   return true;
 }
 
-/// Whether nobody but the graph holds a state or one of its buffers.
-bool is_private(const StatePtr& state) {
-  if (state.use_count() > 1) return false;
-  for (std::size_t i = 0; i < state->resourceCount(); ++i) {
-    const Buffer buffer = state->resource(i, false);
-    if (buffer && detail::BufferImpl::of(buffer).use_count() > 2) return false;
-  }
-  return true;
-}
-bool are_private(const std::vector<CompiledGraph::Cut>& cuts) {
-  for (const auto& cut : cuts) {
-    for (const StateBatch& states : cut.states) {
-      if (states.shared()) {
-        if (!is_private(states.shared())) return false;
-        continue;
-      }
-      for (std::size_t i = 0; i < states.size(); ++i) {
-        if (!is_private(states[i])) return false;
-      }
+/// Lists the states of the cuts with their owners.
+void count_owners(CompiledGraph& made) {
+  const auto add = [&](const StatePtr& state) {
+    const auto known = std::find_if(made.states.begin(), made.states.end(),
+                                    [&](const auto& other) { return other.first == state; });
+    if (known != made.states.end()) {
+      ++known->second;
+    } else {
+      made.states.emplace_back(state, 1);
+    }
+  };
+  for (const auto& cut : made.cuts) {
+    for (const StateBatch& batch : cut.states) {
+      for (std::size_t i = 0; i < (batch.shared() ? 1 : batch.size()); ++i) add(batch[i]);
     }
   }
-  return true;
+}
+
+/// Whether nobody but the graph holds a state of the cuts or one of its buffers.
+bool are_private(const CompiledGraph& made) {
+  return std::all_of(made.states.begin(), made.states.end(), [](const auto& entry) {
+    const auto& [state, owners] = entry;
+    if (state.use_count() > owners + 1) return false;  // one more is the entry
+    for (std::size_t i = 0; i < state->resourceCount(); ++i) {
+      const Buffer buffer = state->resource(i, false);
+      if (buffer && detail::BufferImpl::of(buffer).use_count() > 2) return false;
+    }
+    return true;
+  });
 }
 
 }  // namespace
@@ -272,6 +279,7 @@ std::shared_ptr<CompiledGraph> NNGraph::Impl::lower(const Arguments& a, detail::
         cuts.emplace_back(capture.operators.size(), made->cuts.size());
         made->cuts.push_back({entry.filter.get(), {states_in.begin(), states_in.end()}});
       });
+  count_owners(*made);
   for (const auto& result : made_results.made) {
     result_blocks.push_back(result.block);
     made->results.push_back({result.image, result.kernel, result.descriptor, result.count, {}});
@@ -364,7 +372,7 @@ ImageBatch NNGraph::Impl::encode(const Arguments& a) {
   const auto found = std::find_if(compiled.begin(), compiled.end(), [this](const auto& candidate) {
     return candidate->key == wanted_key;
   });
-  if (found != compiled.end() && are_private((*found)->cuts)) {
+  if (found != compiled.end() && are_private(**found)) {
     std::rotate(compiled.begin(), found, found + 1);
   } else {
     auto fresh = lower(a, wanted_key);

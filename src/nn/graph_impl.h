@@ -64,6 +64,8 @@ struct CompiledGraph {
     std::vector<StateBatch> states;
   };
   std::vector<Cut> cuts;
+  /// The states of the cuts, each once, and how many pointers of the cuts hold it.
+  std::vector<std::pair<StatePtr, long>> states;
   // Of the present encode.
   std::vector<std::byte*> addresses;
   std::vector<ImageBatch> current;
