@@ -8,6 +8,7 @@
 #include <cstring>
 #include <new>
 
+#include "cermet/nn/arithmetic_nodes.h"
 #include "graph/network.h"
 
 namespace {
@@ -38,39 +39,69 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 namespace cermet::test {
 namespace {
 
+/// Allocations of 100 steps in their steady state.
+std::size_t allocations_of(NNGraph& graph, const CommandQueue& queue,
+                           const std::vector<ImageBatch>& inputs) {
+  std::vector<ImageBatch> exported;
+  exported.reserve(1);
+  const auto start = [&] {
+    CommandBuffer commands = queue.makeCommandBuffer();
+    exported.clear();
+    graph.encodeBatch(commands, inputs, {}, &exported, nullptr);
+    commands.commit();
+    return commands;
+  };
+  // A step may begin while the worker lets go of the last ones: some of everything must exist.
+  for (int warm_up = 0; warm_up < 10; ++warm_up) {
+    std::vector<CommandBuffer> in_flight;
+    std::vector<std::vector<ImageBatch>> held;
+    for (int i = 0; i < 6; ++i) {
+      in_flight.push_back(start());
+      held.push_back(exported);
+    }
+    for (CommandBuffer& commands : in_flight) commands.waitUntilCompleted();
+  }
+  allocations = 0;
+  counting = true;
+  for (int i = 0; i < 100; ++i) start().waitUntilCompleted();
+  counting = false;
+  return allocations;
+}
+
 TEST(Allocations, NoneInASteadyTrainingStep) {
   for (const OptimizerKind kind :
        {OptimizerKind::sgd, OptimizerKind::momentum, OptimizerKind::rmsprop, OptimizerKind::adam}) {
     const Parameters parameters({kind, 0.01F});
     TrainingGraph training(parameters, 6);
-    const CommandQueue queue = device().makeCommandQueue();
     const Data data(6, 1);
-    const std::vector<ImageBatch> inputs = training.inputs(data);
-    std::vector<ImageBatch> losses;
-    losses.reserve(1);
-    const auto start = [&] {
-      CommandBuffer commands = queue.makeCommandBuffer();
-      losses.clear();
-      training.graph->encodeBatch(commands, inputs, {}, &losses, nullptr);
-      commands.commit();
-      return commands;
-    };
-    // A step may begin while the worker lets go of the last ones: some of everything must exist.
-    for (int warm_up = 0; warm_up < 10; ++warm_up) {
-      std::vector<CommandBuffer> in_flight;
-      std::vector<ImageBatch> held;
-      for (int i = 0; i < 6; ++i) {
-        in_flight.push_back(start());
-        held.push_back(losses[0]);
-      }
-      for (CommandBuffer& commands : in_flight) commands.waitUntilCompleted();
-    }
-    allocations = 0;
-    counting = true;
-    for (int i = 0; i < 100; ++i) start().waitUntilCompleted();
-    counting = false;
-    EXPECT_EQ(allocations, 0U) << name_of(kind);
+    EXPECT_EQ(allocations_of(*training.graph, device().makeCommandQueue(), training.inputs(data)),
+              0U)
+        << name_of(kind);
   }
+}
+
+TEST(Allocations, NoneWhereTwoGradientsShareAState) {
+  const Parameters parameters;
+  const auto x = NNImageNode::node(named_handle("x"));
+  const auto convolution = CNNConvolutionNode::node(x, parameters.convolution);
+  std::vector<NNImageNodePtr> gradients;
+  for (int i = 0; i < 2; ++i) {
+    const auto node = CNNConvolutionGradientNode::node(
+        NNImageNode::node(), x, convolution->convolutionGradientState(), nullptr);
+    node->setTrainingStyle(NNTrainingStyle::UpdateDeviceGPU);
+    gradients.push_back(node->resultImage());
+  }
+  const auto sum = std::make_shared<NNAdditionNode>(gradients[0], gradients[1]);
+  NNGraph graph(device(), sum->resultImage());
+  graph.setFormat(ImageFeatureChannelFormat::Float32);
+  const ImageBatch pictures = Data(2, 1).pictures;
+  const ImageBatch incoming(
+      device(), ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, side, side, 6),
+      2);
+  std::vector<ImageBatch> inputs;
+  for (const auto& handle : graph.sourceImageHandles())
+    inputs.push_back(handle == x->handle() ? pictures : incoming);
+  EXPECT_EQ(allocations_of(graph, device().makeCommandQueue(), inputs), 0U);
 }
 
 }  // namespace

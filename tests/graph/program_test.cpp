@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "cermet/cnn/dropout.h"
 #include "cermet/nn/dropout_nodes.h"
 #include "graph/network.h"
 
@@ -351,6 +352,72 @@ TEST(Programs, GradientStatesThatTheUserKeepsAreNotWrittenAgain) {
   }
   EXPECT_EQ(seen[0], seen[2]);
   EXPECT_NE(seen[0], seen[1]);
+}
+
+TEST(Programs, DropoutDrawsAnewAtEachEncode) {
+  const auto dropped =
+      CNNDropoutNode::node(NNImageNode::node(), 0.5F, std::size_t{7}, Size{1, 1, 1});
+  NNGraph graph(device(), dropped->resultImage());
+  graph.setFormat(ImageFeatureChannelFormat::Float32);
+  CNNDropout by_hand(device(), 0.5F, 7, Size{1, 1, 1});
+  by_hand.setDestinationImageAllocator(Image::defaultAllocator());
+  const CommandQueue queue = device().makeCommandQueue();
+  const Data data(2, 1);
+  const ImageBatch inputs[] = {data.pictures};
+  std::vector<float> before;
+  for (int i = 0; i < 4; ++i) {
+    CommandBuffer commands = queue.makeCommandBuffer();
+    const ImageBatch result = graph.encodeBatch(commands, inputs);
+    const ImageBatch expected = by_hand.encodeBatch(commands, data.pictures);
+    commands.commit();
+    commands.waitUntilCompleted();
+    const auto values = result[1].read_floats();
+    EXPECT_EQ(values, expected[1].read_floats()) << "encode " << i;
+    EXPECT_NE(values, before);
+    before = values;
+  }
+}
+
+TEST(Programs, AreNotSharedByQueues) {
+  // Two queues may run at the same time, and what a program keeps between encodes is one memory.
+  DeepGraph graph(8, 8, true, {OptimizerKind::sgd, 0.0F}, 2);
+  for (int i = 0; i < 2; ++i) {
+    const CommandQueue first = device().makeCommandQueue(), second = device().makeCommandQueue();
+    static_cast<void>(graph.step(first, 2, 1));
+    static_cast<void>(graph.step(second, 2, 1));
+    const std::string text = graph.graph->debugDescription();
+    EXPECT_NE(text.find("\nprogram\n"), text.rfind("\nprogram\n"));
+  }
+}
+
+TEST(Programs, SkippedStepsKeepTheParametersOfTwoLayers) {
+  RandomNumbers random(5);
+  auto values = std::make_shared<ConvolutionParameters>(
+      device(), "layer", CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 2, 2),
+      OptimizerSettings{OptimizerKind::sgd, 0.5F});
+  values->initialise(random);
+  const auto weights = [&] {
+    const auto* first = static_cast<const float*>(values->weights());
+    return std::vector<float>(first, first + 3 * 3 * 2 * 2);
+  };
+  const auto before = weights();
+  NNImageNodePtr at = NNImageNode::node();
+  for (int i = 0; i < 2; ++i) at = CNNConvolutionNode::node(at, values)->resultImage();
+  const auto ends = NNInitialGradientNode::node(at)->trainingGraph(nullptr);
+  NNGraph graph(device(), ends.at(0)->resultImage(), false);
+  graph.setFormat(ImageFeatureChannelFormat::Float32);
+  const CommandQueue queue = device().makeCommandQueue();
+  const Data data(2, 1);
+  const ImageBatch inputs[] = {data.pictures};
+  const Predicate run(device());
+  for (int step = 0; step < 3; ++step) {
+    CommandBuffer commands = queue.makeCommandBuffer();
+    commands.setPredicate(run);
+    graph.encodeBatch(commands, inputs);
+    commands.commit();
+    commands.waitUntilCompleted();
+  }
+  EXPECT_EQ(weights(), before);
 }
 
 /// Counts how often it is asked.
