@@ -73,7 +73,8 @@ void CNNMultiaryKernel::code(Coder& coder) {
 }
 
 void CNNMultiaryKernel::setPadding(std::shared_ptr<NNPadding> padding) {
-  padding_ = padding ? std::move(padding) : detail::default_padding();
+  if (!padding) padding = detail::default_padding();
+  padding_ = std::move(padding);
 }
 void CNNMultiaryKernel::setDestinationImageAllocator(std::shared_ptr<ImageAllocator> allocator) {
   allocator_ = allocator ? std::move(allocator) : TemporaryImage::defaultAllocator();
@@ -338,7 +339,7 @@ void CNNMultiaryKernel::encodeBatch(const CommandBuffer& commandBuffer,
 
 Image CNNMultiaryKernel::encode(const CommandBuffer& commandBuffer,
                                 std::span<const Image> sourceImages) {
-  const Image destination = make_destination(commandBuffer, sourceImages);
+  Image destination = make_destination(commandBuffer, sourceImages);
   encode(commandBuffer, sourceImages, destination);
   return destination;
 }
@@ -360,7 +361,7 @@ Image CNNMultiaryKernel::make_destination(const CommandBuffer& commandBuffer,
 Image CNNMultiaryKernel::encode_with_state(const CommandBuffer& commandBuffer,
                                            std::span<const Image> sourceImages, StatePtr& state,
                                            bool temporary) {
-  const Image destination = make_destination(commandBuffer, sourceImages);
+  Image destination = make_destination(commandBuffer, sourceImages);
   state = temporary ? temporaryResultState(commandBuffer, sourceImages, {}, destination)
                     : resultState(sourceImages, {}, destination);
   const StateBatch states = StateBatch::repeated(state, 1);
