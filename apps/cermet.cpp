@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -65,6 +66,12 @@ int evaluate(const Common& common, const std::string& model) {
 int info(const Common& common) {
   const auto device = device_of(common);
   fmt::print("cermet {}\ndevice: {}\n", CERMET_VERSION, device.name());
+  for (const auto& found : cermet::list_devices()) {
+    const std::string memory =
+        found.memory == 0 ? "" : fmt::format(", {:.0f} GiB", std::ldexp(double(found.memory), -30));
+    fmt::print("  {:8} {}{}\n", found.name,
+               found.problem.empty() ? found.description : found.problem, memory);
+  }
   return 0;
 }
 
@@ -86,8 +93,9 @@ int run(int argc, char** argv) {
   std::string optimizer = "adam", model, out = options.out.string();
 
   const auto with_common = [&](CLI::App* command, bool data) {
-    command->add_option("--device", common.device,
-                        "cpu, or cpu:N for N threads; default: $CERMET_DEVICE, else cpu");
+    command->add_option(
+        "--device", common.device,
+        "cpu, cpu:N (N threads), cuda or cuda:N (GPU N); default: $CERMET_DEVICE, else cpu");
     if (data) {
       command
           ->add_option("--data", common.data,

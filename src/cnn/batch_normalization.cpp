@@ -152,7 +152,8 @@ Buffer BNState::value(Slot slot) {
   const Buffer& array = buffer(slot);
   const bool written = slot < mean_slot ? scale_written_ : statistics_written_;
   if (!written && !isTemporary()) {
-    std::memcpy(array.contents(), initial_[slot].contents(), channels_ * sizeof(float));
+    const auto values = initial_[slot].values<float>();
+    array.copy_in(values.data(), channels_ * sizeof(float));
   }
   return array;
 }
@@ -258,7 +259,7 @@ void CNNBatchNormalization::code(Coder& coder) {
                                    {"variance", Slot::variance_slot}}) {
     Buffer& buffer = parameters_->values[slot];
     std::vector<float> values;
-    if (!reading) values.assign(buffer.as<float>().begin(), buffer.as<float>().end());
+    if (!reading) values = buffer.values<float>();
     coder.tensor(name, values, std::array{channels_});
     if (reading) buffer = device().makeBuffer(values.data(), values.size() * sizeof(float));
   }
@@ -275,8 +276,8 @@ void CNNBatchNormalization::move_to(const Device& device) {
   if (!(device == this->device())) {
     auto moved = std::make_shared<Parameters>(*parameters_);
     for (Buffer& buffer : moved->values) {
-      const Buffer before = buffer;
-      buffer = device.makeBuffer(before.contents(), before.length());
+      const auto values = buffer.values<float>();
+      buffer = device.makeBuffer(values.data(), buffer.length());
     }
     parameters_ = std::move(moved);
     identity_ = std::make_shared<int>();  // states of the other device do not fit

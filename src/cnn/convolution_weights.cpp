@@ -241,7 +241,7 @@ std::shared_ptr<ConvolutionWeights> ConvolutionWeights::make(const Device& devic
 
 std::shared_ptr<ConvolutionWeights> ConvolutionWeights::on(const Device& device) const {
   const auto copied = [&](const Buffer& from) {
-    return from ? device.makeBuffer(from.contents(), from.length()) : Buffer();
+    return from ? device.makeBuffer(from.values<float>().data(), from.length()) : Buffer();
   };
   auto other = std::make_shared<ConvolutionWeights>();
   other->weights = copied(weights);
@@ -345,13 +345,11 @@ namespace {
 
 bool same(const Buffer& a, const Buffer& b) {
   if (!a || !b) return !a && !b;
-  return a.length() == b.length() && std::memcmp(a.contents(), b.contents(), a.length()) == 0;
+  return a.length() == b.length() && a.values<std::byte>() == b.values<std::byte>();
 }
 
 std::vector<float> floats(const Buffer& buffer) {
-  if (!buffer) return {};
-  const auto values = buffer.as<float>();
-  return {values.begin(), values.end()};
+  return buffer ? buffer.values<float>() : std::vector<float>();
 }
 
 /// Loads from a source that came out of an archive: its weights are as many as the shape has.

@@ -85,8 +85,9 @@ std::vector<std::uint8_t> CNNDropoutGradientState::maskData() {
           "Encode with destinationStateIsTemporary false."});
   }
   const auto bytes = static_cast<std::size_t>(mask_.count());
-  const auto window = masks().as<std::uint8_t>().subspan(index_ * bytes, bytes);
-  return {window.begin(), window.end()};
+  std::vector<std::uint8_t> values(bytes);
+  masks().copy_out(values.data(), bytes, index_ * bytes);
+  return values;
 }
 
 // ---- forward ------------------------------------------------------------------------------------

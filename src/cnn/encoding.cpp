@@ -50,8 +50,9 @@ void encode(Recording& recording, StepMemo& memo, const OpView& op,
 TensorView view_of(Recording& recording, const Buffer& buffer, TensorDesc desc,
                    std::size_t offset) {
   if (!buffer) return {};
-  recording.retain(BufferImpl::of(buffer)->memory);
-  return {desc, static_cast<std::byte*>(buffer.contents()) + offset};
+  const MemoryPtr& memory = BufferImpl::of(buffer)->memory;
+  recording.retain(memory);
+  return {desc, memory->data + offset};
 }
 
 ScratchTensor::ScratchTensor(Recording& recording, TensorDesc desc) : recording_(recording) {

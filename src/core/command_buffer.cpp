@@ -47,7 +47,7 @@ struct ProvidedMemory final : Memory {
   HeapSource from;
 
   ProvidedMemory(Buffer buffer, HeapSource source)
-      : Memory(nullptr, static_cast<std::byte*>(buffer.contents()), buffer.length()),
+      : Memory(nullptr, BufferImpl::of(buffer)->memory->data, buffer.length()),
         heap(std::move(buffer)),
         from(std::move(source)) {
     provided = true;
@@ -67,10 +67,7 @@ struct ProvidedMemory final : Memory {
 bool Predicates::hold() const {
   for (const Predicate& one : all) {
     std::uint32_t word = 0;
-    std::memcpy(
-        &word,
-        static_cast<const std::byte*>(one.predicateBuffer().contents()) + one.predicateOffset(),
-        sizeof word);
+    one.predicateBuffer().copy_out(&word, sizeof word, one.predicateOffset());
     if (word == 0) return false;
   }
   return true;
@@ -91,56 +88,101 @@ std::shared_ptr<const Predicates> CommandBufferCore::all_predicates() const {
   return found;
 }
 
-Worker::Worker(std::shared_ptr<Engine> engine)
-    : thread_([shared = shared_, engine = std::move(engine)] { loop(shared, engine); }) {}
-
-Worker::~Worker() {
-  {
-    const std::scoped_lock lock(shared_->mutex);
-    shared_->stop = true;
-  }
-  shared_->wake.notify_one();
-  if (is_current_thread()) {
-    thread_.detach();  // the last owner of the device was a handler: the loop ends by itself
-  } else {
-    thread_.join();
-  }
-}
-
-void Worker::submit(std::shared_ptr<Recording> recording) {
+void Line::put(std::shared_ptr<Recording> recording) {
   bool sleeping = false;
   {
-    const std::scoped_lock lock(shared_->mutex);
-    shared_->work.push_back(std::move(recording));
-    shared_->submitted.fetch_add(1, std::memory_order_release);
-    sleeping = shared_->asleep;
+    const std::scoped_lock lock(mutex_);
+    work_.push_back(std::move(recording));
+    submitted_.fetch_add(1, std::memory_order_release);
+    sleeping = asleep_;
   }
-  if (sleeping) shared_->wake.notify_one();
+  if (sleeping) wake_.notify_one();
 }
 
-std::shared_ptr<Recording> Worker::Shared::next(std::uint64_t& taken) {
+std::shared_ptr<Recording> Line::next(std::uint64_t& taken) {
   for (int spin = 0; spin < spins_before_sleep; ++spin) {
-    if (submitted.load(std::memory_order_acquire) != taken) break;
+    if (submitted_.load(std::memory_order_acquire) != taken) break;
     _mm_pause();
   }
-  std::unique_lock lock(mutex);
-  asleep = true;
-  wake.wait(lock, [this] { return stop || first < work.size(); });
-  asleep = false;
-  if (first == work.size()) return nullptr;
-  auto recording = std::move(work[first++]);
-  if (first == work.size() || first == most_taken) {
-    work.erase(work.begin(), work.begin() + static_cast<std::ptrdiff_t>(first));
-    first = 0;
+  std::unique_lock lock(mutex_);
+  asleep_ = true;
+  wake_.wait(lock, [this] { return closed_ || first_ < work_.size(); });
+  asleep_ = false;
+  if (first_ == work_.size()) return nullptr;
+  auto recording = std::move(work_[first_++]);
+  if (first_ == work_.size() || first_ == most_taken) {
+    work_.erase(work_.begin(), work_.begin() + static_cast<std::ptrdiff_t>(first_));
+    first_ = 0;
   }
   ++taken;
   return recording;
 }
 
-void Worker::loop(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Engine>& engine) {
-  const std::unique_ptr<Stream> stream = engine->make_stream();
+void Line::close() {
+  {
+    const std::scoped_lock lock(mutex_);
+    closed_ = true;
+  }
+  wake_.notify_one();
+}
+
+Worker::Worker(std::shared_ptr<Engine> engine) {
+  const bool waits = engine->host_can_access();
+  shared_->engine = std::move(engine);
+  runner_ =
+      std::thread([shared = shared_, waits] { waits ? run(shared) : run_and_pass_on(shared); });
+  if (!waits) finisher_ = std::thread([shared = shared_] { finish(shared); });
+}
+
+Worker::~Worker() {
+  shared_->work.close();
+  for (std::thread* thread : {&runner_, &finisher_}) {
+    if (!thread->joinable()) continue;
+    if (thread->get_id() == std::this_thread::get_id()) {
+      thread->detach();  // the last owner of the device was a handler: the loop ends by itself
+    } else {
+      thread->join();
+    }
+  }
+}
+
+void Worker::run(const std::shared_ptr<Shared>& shared) {
+  shared->stream = shared->engine->make_stream();
   std::uint64_t taken = 0;
-  while (const auto recording = shared->next(taken)) recording->run(*stream);
+  while (const auto recording = shared->work.next(taken)) {
+    recording->start(*shared->stream);
+    recording->finish({});
+  }
+}
+
+void Worker::run_and_pass_on(const std::shared_ptr<Shared>& shared) {
+  shared->stream = shared->engine->make_stream();
+  std::uint64_t taken = 0;
+  while (auto recording = shared->work.next(taken)) {
+    if (recording->has_predicates()) {  // what decides must have happened, handlers included
+      std::uint64_t finished = 0;
+      while ((finished = shared->finished.load()) != taken - 1) shared->finished.wait(finished);
+    }
+    recording->start(*shared->stream);
+    recording->mark_ = shared->stream->mark();
+    shared->running.put(std::move(recording));
+  }
+  shared->running.close();
+}
+
+void Worker::finish(const std::shared_ptr<Shared>& shared) {
+  std::uint64_t taken = 0;
+  while (const auto recording = shared->running.next(taken)) {
+    std::optional<DeviceError> problem;
+    try {
+      shared->stream->wait(recording->mark_);
+    } catch (const DeviceError& failure) {
+      problem.emplace(failure);
+    }
+    recording->finish(problem);
+    shared->finished.fetch_add(1);
+    shared->finished.notify_all();
+  }
 }
 
 std::shared_ptr<Recording> QueueImpl::make_recording() {
@@ -215,7 +257,8 @@ void QueueImpl::hand_over_locked() {
 }
 
 void Recording::reset() {
-  entries_.clear();
+  runs_.clear();
+  conditions_.clear();
   retained_.clear();
   scheduled_.clear();
   completed_.clear();
@@ -227,25 +270,23 @@ void Recording::reset() {
   status_ = 0;
   done_ = false;
   error_.reset();
+  mark_ = 0;
   label_.clear();
   started_ = ended_ = 0;
 }
 
 void Recording::add(StepPtr step, const Slots& slots, const void* scalars,
                     std::size_t scalar_bytes) {
-  Entry entry;  // recorded last: nothing may run if the memory for it is missing
-  entry.step = step.get();
-  entry.slots = slots;
-  entry.predicates = predicates_;
-  if (scalar_bytes != 0) std::memcpy(entry.scalars.data(), scalars, scalar_bytes);
+  StepRun run{step.get(), slots};  // added last: nothing may run if the memory for it is missing
+  if (scalar_bytes != 0) std::memcpy(run.scalars.data(), scalars, scalar_bytes);
   if (step->scratch_bytes !=
       0) {  // free again at once: later steps of the stream run after this one
     MemoryPtr scratch = temporary(step->scratch_bytes);
-    entry.scratch = scratch->data;
+    run.scratch = scratch->data;
     recycle(std::move(scratch));
   }
   retain(std::move(step));
-  entries_.push_back(entry);
+  add(run);
 }
 
 MemoryPtr Recording::temporary(std::size_t bytes) {
@@ -291,37 +332,72 @@ void Recording::recycle(MemoryPtr block) {
 
 std::vector<std::string> Recording::implementations() const {
   std::vector<std::string> names;
-  for (const Entry& entry : entries_) names.push_back(entry.step->implementation);
+  for (const StepRun& run : runs_) names.push_back(run.step->implementation);
   return names;
 }
 
-void Recording::run(Stream& stream) {
+void Recording::note(CommandBufferError code, const std::string& what) {
+  if (!error_) error_.emplace(code, what);  // the first stays: others may be reading it
+}
+
+void Recording::call(std::vector<CommandBuffer::Handler>& handlers) {
+  if (handlers.empty()) return;
   const CommandBuffer self = CommandBufferCore::handle(CommandBufferCore::make(shared_from_this()));
-  const auto note = [this](CommandBufferError code, const std::string& what) {
-    if (!error_) error_.emplace(code, what);  // the first stays: others may be reading it
-  };
-  const auto call = [&](std::vector<CommandBuffer::Handler>& handlers) {
-    for (auto& handler : handlers) {
-      try {
-        handler(self);
-      } catch (const std::exception& problem) {
-        note(CommandBufferError::Internal,
-             std::string("CommandBuffer: a handler threw: ") + problem.what());
-      } catch (...) {
-        note(CommandBufferError::Internal, "CommandBuffer: a handler threw.");
-      }
+  for (auto& handler : handlers) {
+    try {
+      handler(self);
+    } catch (const std::exception& problem) {
+      note(CommandBufferError::Internal,
+           std::string("CommandBuffer: a handler threw: ") + problem.what());
+    } catch (...) {
+      note(CommandBufferError::Internal, "CommandBuffer: a handler threw.");
     }
-    handlers.clear();
-  };
+  }
+  handlers.clear();
+}
+
+bool Recording::has_predicates() const { return !conditions_.empty(); }
+
+std::vector<const Memory*> Recording::mirrored() const {
+  std::vector<const Memory*> found;
+  const HostMirrors& mirrors = device_impl().allocator->mirrors();
+  if (mirrors.empty()) return found;
+  for (const StepRun& run : runs_) {
+    for (std::size_t slot = 0; slot < run.step->slots.size(); ++slot)
+      mirrors.find(run.slots[slot], found);
+  }
+  return found;
+}
+
+void Recording::run_if(const Predicates* predicates, std::span<const StepRun> runs,
+                       Stream& stream) {
+  if (predicates == nullptr) {
+    stream.run(runs);
+    return;
+  }
+  for (const StepRun& run : runs) {  // each is asked: the one before may have changed the word
+    stream.wait(stream.mark());
+    if (predicates->hold()) stream.run({&run, 1});
+  }
+}
+
+void Recording::start(Stream& stream) {
   status_ = static_cast<int>(CommandBufferStatus::Scheduled);
   status_.notify_all();
   call(scheduled_);
   started_ = now_seconds();
   try {
-    for (const Entry& entry : entries_) {
-      if (entry.predicates != nullptr && !entry.predicates->hold()) continue;
-      entry.step->run(entry.slots, entry.scratch, entry.scalars.data(), stream);
+    const HostMirrors& mirrors = device_impl().allocator->mirrors();
+    mirrors.to_device(mirrored(), stream);
+    const std::span<const StepRun> all(runs_);
+    const std::size_t always = conditions_.empty() ? all.size() : conditions_.front().first;
+    if (always != 0) stream.run(all.first(always));
+    for (std::size_t i = 0; i < conditions_.size(); ++i) {
+      const std::size_t end = i + 1 < conditions_.size() ? conditions_[i + 1].first : all.size();
+      const auto part = all.subspan(conditions_[i].first, end - conditions_[i].first);
+      run_if(conditions_[i].predicates, part, stream);
     }
+    mirrors.to_host(mirrored(), stream);  // those made meanwhile too
   } catch (const DeviceError& problem) {
     note(problem.code(), problem.what());
   } catch (const std::bad_alloc&) {
@@ -332,8 +408,13 @@ void Recording::run(Stream& stream) {
   } catch (...) {
     note(CommandBufferError::Internal, "CommandBuffer: a step failed.");
   }
+}
+
+void Recording::finish(const std::optional<DeviceError>& problem) {
+  if (problem) note(problem->code(), problem->what());
   ended_ = now_seconds();
-  entries_.clear();
+  runs_.clear();
+  conditions_.clear();
   retained_.clear();
   if (enqueued_by_hand_) {
     const std::scoped_lock lock(queue_->mutex);

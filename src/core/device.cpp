@@ -17,23 +17,36 @@ detail::DeviceImpl& detail::DeviceImpl::of(const Device& device) {
   return *device.impl_;
 }
 
+std::shared_ptr<detail::DeviceImpl> detail::DeviceImpl::make(std::shared_ptr<Engine> engine) {
+  auto impl = std::make_shared<DeviceImpl>();
+  impl->engine = std::move(engine);
+  impl->allocator = std::make_shared<Allocator>(impl->engine);
+  impl->worker = std::make_unique<Worker>(impl->engine);
+  return impl;
+}
+
 Device Device::cpu(int threads) {
-  auto impl = std::make_shared<detail::DeviceImpl>();
-  impl->engine = make_cpu_engine(threads);
-  impl->allocator = std::make_shared<detail::Allocator>(impl->engine);
-  impl->worker = std::make_unique<detail::Worker>(impl->engine);
-  return Device(std::move(impl));
+  return Device(detail::DeviceImpl::make(make_cpu_engine(threads)));
+}
+Device Device::cuda(int index) {
+  if (index < 0)
+    fail({"Device", "", "index", std::to_string(index), "0 or more", "GPUs are counted from 0."});
+  return Device(detail::DeviceImpl::make(make_cuda_engine(index)));
 }
 
 Device Device::named(const std::string& name) {
-  if (name == "cpu") return cpu();
-  if (name.starts_with("cpu:")) {
-    int threads = 0;
+  const auto colon = name.find(':');
+  const std::string kind = name.substr(0, colon);
+  int number = 0;
+  bool valid = kind == "cpu" || kind == "cuda";
+  if (colon != std::string::npos) {
     const char* end = name.data() + name.size();
-    const auto result = std::from_chars(name.data() + 4, end, threads);
-    if (result.ec == std::errc{} && result.ptr == end && threads > 0) return cpu(threads);
+    const auto result = std::from_chars(name.data() + colon + 1, end, number);
+    valid =
+        valid && result.ec == std::errc{} && result.ptr == end && number >= (kind == "cpu" ? 1 : 0);
   }
-  fail({"Device", "", "name", "\"" + name + "\"", "cpu or cpu:N with N threads",
+  if (valid) return kind == "cpu" ? cpu(number) : cuda(number);
+  fail({"Device", "", "name", "\"" + name + "\"", "cpu, cpu:N with N threads, cuda or cuda:N",
         "Change the option or the variable CERMET_DEVICE."});
 }
 
@@ -60,7 +73,7 @@ Buffer Device::makeBuffer(const void* bytes, std::size_t length) const {
   if (bytes == nullptr && length != 0)
     fail({"Device", "", "bytes", "null", std::to_string(length) + " bytes", ""});
   Buffer buffer = makeBuffer(length);
-  if (length != 0) std::memcpy(buffer.contents(), bytes, length);
+  if (length != 0) buffer.copy_in(bytes, length);
   return buffer;
 }
 
@@ -87,9 +100,28 @@ detail::BufferImpl& checked(const std::shared_ptr<detail::BufferImpl>& buffer) {
   return *buffer;
 }
 
+void check_part(const detail::BufferImpl& buffer, const void* bytes, std::size_t length,
+                std::size_t offset) {
+  if (length > buffer.length || offset > buffer.length - length) {
+    fail({"Buffer", buffer.label, "length",
+          std::to_string(length) + " bytes at " + std::to_string(offset),
+          "bytes inside the buffer's " + std::to_string(buffer.length), ""});
+  }
+  if (bytes == nullptr && length != 0)
+    fail({"Buffer", buffer.label, "bytes", "null", "memory of the host", ""});
+}
+
 }  // namespace
 
-void* Buffer::contents() const { return checked(impl_).memory->data; }
+void* Buffer::contents() const { return checked(impl_).memory->on_host(); }
+void Buffer::copy_in(const void* bytes, std::size_t length, std::size_t offset) const {
+  check_part(checked(impl_), bytes, length, offset);
+  if (length != 0) impl_->memory->copy_in(bytes, length, offset);
+}
+void Buffer::copy_out(void* bytes, std::size_t length, std::size_t offset) const {
+  check_part(checked(impl_), bytes, length, offset);
+  if (length != 0) impl_->memory->copy_out(bytes, length, offset);
+}
 std::size_t Buffer::length() const { return checked(impl_).length; }
 Device Buffer::device() const { return checked(impl_).device; }
 std::string Buffer::label() const { return checked(impl_).label; }

@@ -20,7 +20,26 @@
 
 namespace cermet::detail {
 
-/// The one thread of a device that runs steps, packs weights and calls handlers.
+/// Work on its way to one thread, in order. Sleeps when there is none for a while.
+class Line {
+ public:
+  void put(std::shared_ptr<Recording> recording);
+  /// The next one; null once it is closed and empty. `taken` counts for the caller.
+  [[nodiscard]] std::shared_ptr<Recording> next(std::uint64_t& taken);
+  void close();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::shared_ptr<Recording>> work_;  // from `first_` on
+  std::size_t first_ = 0;
+  std::atomic<std::uint64_t> submitted_{0};
+  bool asleep_ = false, closed_ = false;
+};
+
+/// The threads of a device. One runs steps, packs weights and calls handlers; where steps only
+/// enqueue (a GPU), a second one waits for their end and calls the completed handlers, so that the
+/// next work can be enqueued meanwhile.
 class Worker {
  public:
   explicit Worker(std::shared_ptr<Engine> engine);
@@ -28,27 +47,27 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  void submit(std::shared_ptr<Recording> recording);
+  void submit(std::shared_ptr<Recording> recording) { shared_->work.put(std::move(recording)); }
+  /// Whether a handler is calling.
   [[nodiscard]] bool is_current_thread() const {
-    return std::this_thread::get_id() == thread_.get_id();
+    const auto self = std::this_thread::get_id();
+    return self == runner_.get_id() || self == finisher_.get_id();
   }
 
  private:
-  // The thread owns the queue of work too: a handler may drop the last handle of the device.
+  // The threads own this too: a handler may drop the last handle of the device.
   struct Shared {
-    std::mutex mutex;
-    std::condition_variable wake;
-    std::vector<std::shared_ptr<Recording>> work;  // from `first` on
-    std::size_t first = 0;
-    std::atomic<std::uint64_t> submitted{0};
-    bool asleep = false, stop = false;
-
-    std::shared_ptr<Recording> next(std::uint64_t& taken);
+    std::shared_ptr<Engine> engine;
+    std::shared_ptr<Stream> stream;  // made by the runner
+    Line work, running;
+    std::atomic<std::uint64_t> started{0}, finished{0};
   };
-  static void loop(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Engine>& engine);
+  static void run(const std::shared_ptr<Shared>& shared);
+  static void run_and_pass_on(const std::shared_ptr<Shared>& shared);
+  static void finish(const std::shared_ptr<Shared>& shared);
 
   std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
-  std::thread thread_;
+  std::thread runner_, finisher_;
 };
 
 struct DeviceImpl : std::enable_shared_from_this<DeviceImpl> {
@@ -56,6 +75,7 @@ struct DeviceImpl : std::enable_shared_from_this<DeviceImpl> {
   std::shared_ptr<Allocator> allocator;
   std::unique_ptr<Worker> worker;
 
+  [[nodiscard]] static std::shared_ptr<DeviceImpl> make(std::shared_ptr<Engine> engine);
   [[nodiscard]] static Device handle(std::shared_ptr<DeviceImpl> impl) {
     return Device(std::move(impl));
   }
@@ -111,6 +131,7 @@ struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
 /// The words of one or more predicates, kept alive. All must be other than 0.
 struct Predicates {
   std::vector<Predicate> all;
+  /// What they say once the work before has run.
   [[nodiscard]] bool hold() const;
 };
 
@@ -123,13 +144,6 @@ struct HeapSource {
 /// One committed piece of work: steps with their addresses, and what must stay alive for them.
 class Recording : public std::enable_shared_from_this<Recording> {
  public:
-  struct Entry {
-    const Step* step = nullptr;
-    Slots slots{};
-    void* scratch = nullptr;
-    const Predicates* predicates = nullptr;  // null: always runs; `add` fills it in
-    alignas(8) std::array<std::byte, max_scalar_bytes> scalars{};
-  };
   /// Identity of a chain of pieces joined by `commitAndContinue`; temporaries belong to it.
   std::uint64_t family = 0;
 
@@ -141,9 +155,10 @@ class Recording : public std::enable_shared_from_this<Recording> {
   /// Appends one run of `step`. The caller retains what the addresses point into.
   void add(StepPtr step, const Slots& slots, const void* scalars, std::size_t scalar_bytes);
   /// The same for a caller that retains the step and has its scratch memory.
-  void add(const Entry& entry) {
-    entries_.push_back(entry);
-    entries_.back().predicates = predicates_;
+  void add(const StepRun& run) {
+    if (predicates_ != (conditions_.empty() ? nullptr : conditions_.back().predicates))
+      conditions_.push_back({runs_.size(), predicates_});
+    runs_.push_back(run);
   }
   void retain(std::shared_ptr<const void> object) {
     (capture_ != nullptr ? capture_->retained : retained_).push_back(std::move(object));
@@ -182,7 +197,7 @@ class Recording : public std::enable_shared_from_this<Recording> {
   /// Becomes true when this piece is committed and nothing before it can run later.
   [[nodiscard]] std::shared_ptr<std::atomic<bool>> committed_flag();
 
-  [[nodiscard]] std::size_t steps() const { return entries_.size(); }
+  [[nodiscard]] std::size_t steps() const { return runs_.size(); }
   /// Names of the implementations recorded so far, for tests and logs.
   [[nodiscard]] std::vector<std::string> implementations() const;
 
@@ -191,7 +206,14 @@ class Recording : public std::enable_shared_from_this<Recording> {
   friend class Worker;
   friend class ::cermet::CommandBuffer;
   friend void ::cermet::SetHeapCacheDuration(const CommandBuffer& commandBuffer, double seconds);
-  void run(Stream& stream);
+  void start(Stream& stream);
+  static void run_if(const Predicates* predicates, std::span<const StepRun> runs, Stream& stream);
+  /// Once what `start` enqueued is done, or has failed with `problem`.
+  void finish(const std::optional<DeviceError>& problem);
+  void note(CommandBufferError code, const std::string& what);
+  void call(std::vector<CommandBuffer::Handler>& handlers);
+  [[nodiscard]] std::vector<const Memory*> mirrored() const;
+  [[nodiscard]] bool has_predicates() const;
   void reset();
   /// Memory from the heap provider; null: it has none.
   [[nodiscard]] MemoryPtr provided(std::size_t bytes);
@@ -200,7 +222,12 @@ class Recording : public std::enable_shared_from_this<Recording> {
   void wait(CommandBufferStatus at_least);
 
   std::shared_ptr<QueueImpl> queue_;
-  std::vector<Entry> entries_;
+  std::vector<StepRun> runs_;
+  struct Condition {
+    std::size_t first = 0;                   // run that it begins at
+    const Predicates* predicates = nullptr;  // null: always
+  };
+  std::vector<Condition> conditions_;  // none: always
   std::vector<std::shared_ptr<const void>> retained_;
   std::vector<CommandBuffer::Handler> scheduled_, completed_;
   BlockList free_;
@@ -213,6 +240,7 @@ class Recording : public std::enable_shared_from_this<Recording> {
   std::atomic<int> status_{0};
   std::atomic<bool> done_{false};
   std::optional<DeviceError> error_;
+  std::uint64_t mark_ = 0;  // on the stream: the end of its work
   std::string label_;
   double started_ = 0, ended_ = 0;
 };

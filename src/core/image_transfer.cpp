@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "core/image_checks.h"
 
@@ -24,6 +25,37 @@ void check_host_access(const Image& image, const ImageRecord& record) {
       "storage that the host can reach",
       "Make the image with Image::defaultAllocator() and storageMode Shared to read or write it.");
 }
+
+/// The bytes of a tensor where the host can reach them: in place, or a copy.
+class HostWindow {
+ public:
+  /// `overwritten`: every byte will be written, nothing is read.
+  HostWindow(const TensorView& view, detail::MemoryPtr memory, bool overwritten)
+      : desc_(view.desc), memory_(std::move(memory)), base_(static_cast<std::byte*>(view.data)) {
+    if (memory_->allocator->engine().host_can_access()) return;
+    const auto last = (desc_.n - 1) * desc_.stride_n + (desc_.h - 1) * desc_.stride_h +
+                      (desc_.w - 1) * desc_.stride_w + desc_.c;
+    copy_.resize(static_cast<std::size_t>(last) * size_of(desc_.type));
+    offset_ = static_cast<std::size_t>(base_ - memory_->data);
+    if (!(overwritten && desc_.dense())) memory_->copy_out(copy_.data(), copy_.size(), offset_);
+    base_ = copy_.data();
+  }
+  HostWindow(const Image& image, bool overwritten)
+      : HostWindow(detail::view_of(image), ImageRecord::of(image)->storage(), overwritten) {}
+  [[nodiscard]] std::byte* data() const { return base_; }
+  [[nodiscard]] const TensorDesc& desc() const { return desc_; }
+  /// Call it after writing.
+  void write_back() const {
+    if (!copy_.empty()) memory_->copy_in(copy_.data(), copy_.size(), offset_);
+  }
+
+ private:
+  TensorDesc desc_;
+  detail::MemoryPtr memory_;
+  std::byte* base_ = nullptr;
+  std::vector<std::byte> copy_;
+  std::size_t offset_ = 0;
+};
 
 /// Copies a window between host memory and the tensor; `to_host` picks the direction.
 void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Strides strides,
@@ -82,10 +114,12 @@ void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Str
                hwc ? (rh - 1) * row + (rw - 1) * column + texel
                    : ((nc - 1) * rh + rh - 1) * row + (rw - 1) * column + texel,
                rd > 1);
-  const TensorView view = detail::view_of(image);
-  auto* base = static_cast<std::byte*>(view.data);
+  const bool all = rw == d.width && rh == d.height && rd == d.numberOfImages && whole_tail &&
+                   c0 == 0 && imageIndex == 0;
+  const HostWindow window(image, all && !to_host);
+  std::byte* const base = window.data();
   const auto at = [&](std::size_t n, std::size_t y, std::size_t x, std::size_t c) {
-    const auto& t = view.desc;
+    const TensorDesc& t = window.desc();
     const auto index = static_cast<std::int64_t>(imageIndex + rz + n) * t.stride_n +
                        static_cast<std::int64_t>(ry + y) * t.stride_h +
                        static_cast<std::int64_t>(rx + x) * t.stride_w +
@@ -112,6 +146,7 @@ void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Str
       }
     }
   }
+  if (!to_host) window.write_back();
 }
 
 float load(const std::byte* at, ElementType type) {
@@ -186,46 +221,99 @@ void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, Strides str
            featureChannelInfo, imageIndex, false);
 }
 
-std::vector<float> Image::read_floats() const {
-  check_host_access(*this, *checked(*this));
-  const auto [desc, data] = detail::view_of(*this);
-  std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(desc.count()));
-  const auto* base = static_cast<const std::byte*>(data);
-  const auto e = static_cast<std::int64_t>(size_of(desc.type));
-  for (std::int64_t n = 0; n < desc.n; ++n) {
-    for (std::int64_t y = 0; y < desc.h; ++y) {
-      for (std::int64_t x = 0; x < desc.w; ++x) {
-        for (std::int64_t c = 0; c < desc.c; ++c) {
-          values.push_back(
-              load(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e,
-                   desc.type));
-        }
+namespace {
+
+/// visit(address of an element) for each, in order.
+template <class Visit>
+void for_each_element(const HostWindow& window, Visit&& visit) {
+  const TensorDesc& d = window.desc();
+  const auto e = static_cast<std::int64_t>(size_of(d.type));
+  for (std::int64_t n = 0; n < d.n; ++n) {
+    for (std::int64_t y = 0; y < d.h; ++y) {
+      for (std::int64_t x = 0; x < d.w; ++x) {
+        for (std::int64_t c = 0; c < d.c; ++c)
+          visit(window.data() + (n * d.stride_n + y * d.stride_h + x * d.stride_w + c) * e);
       }
     }
   }
+}
+
+std::vector<float> floats_of(const HostWindow& window) {
+  std::vector<float> values;
+  values.reserve(static_cast<std::size_t>(window.desc().count()));
+  for_each_element(window,
+                   [&](const std::byte* at) { values.push_back(load(at, window.desc().type)); });
   return values;
+}
+
+void put_floats(const HostWindow& window, std::span<const float> values) {
+  std::size_t next = 0;
+  for_each_element(window, [&](std::byte* at) { store(at, window.desc().type, values[next++]); });
+  window.write_back();
+}
+
+void check_count(const Image& image, std::size_t got, std::size_t needed) {
+  if (got == needed) return;
+  misuse(image, "values", std::to_string(got) + " floats", std::to_string(needed), "");
+}
+
+/// The images as one tensor; only for a run of one record.
+HostWindow window_of(const ImageRecord::Run& run, bool overwritten) {
+  TensorView view{run.record->desc, run.record->address()};
+  const auto per_image = static_cast<std::int32_t>(run.record->descriptor.numberOfImages);
+  const auto e = static_cast<std::int64_t>(size_of(view.desc.type));
+  view.data = static_cast<std::byte*>(view.data) +
+              std::int64_t{run.first} * per_image * view.desc.stride_n * e;
+  view.desc.n = static_cast<std::int32_t>(run.count) * per_image;
+  return {view, run.record->storage(), overwritten};
+}
+
+}  // namespace
+
+std::vector<float> Image::read_floats() const {
+  check_host_access(*this, *checked(*this));
+  return floats_of(HostWindow(*this, false));
 }
 
 void Image::write_floats(std::span<const float> values) const {
   check_host_access(*this, *checked(*this));
-  const auto [desc, data] = detail::view_of(*this);
-  if (values.size() != static_cast<std::size_t>(desc.count())) {
-    misuse(*this, "values", std::to_string(values.size()) + " floats", std::to_string(desc.count()),
-           "");
+  check_count(*this, values.size(), static_cast<std::size_t>(detail::view_of(*this).desc.count()));
+  put_floats(HostWindow(*this, true), values);
+}
+
+std::vector<float> ImageBatch::read_floats() const {
+  if (empty()) return {};
+  if (const auto run = ImageRecord::run_of(*this); run.record != nullptr) {
+    check_host_access(front(), *checked(front()));
+    return floats_of(window_of(run, false));
   }
-  auto* base = static_cast<std::byte*>(data);
-  const auto e = static_cast<std::int64_t>(size_of(desc.type));
-  std::size_t next = 0;
-  for (std::int64_t n = 0; n < desc.n; ++n) {
-    for (std::int64_t y = 0; y < desc.h; ++y) {
-      for (std::int64_t x = 0; x < desc.w; ++x) {
-        for (std::int64_t c = 0; c < desc.c; ++c) {
-          store(base + (n * desc.stride_n + y * desc.stride_h + x * desc.stride_w + c) * e,
-                desc.type, values[next++]);
-        }
-      }
-    }
+  std::vector<float> values;
+  for (const Image image : *this) {
+    const std::vector<float> more = image.read_floats();
+    values.insert(values.end(), more.begin(), more.end());
+  }
+  return values;
+}
+
+void ImageBatch::write_floats(std::span<const float> values) const {
+  std::size_t needed = 0;
+  for (const Image image : *this) {
+    check_host_access(image, *checked(image));
+    needed += static_cast<std::size_t>(detail::view_of(image).desc.count());
+  }
+  if (empty()) {
+    check_count({}, values.size(), 0);
+    return;
+  }
+  check_count(front(), values.size(), needed);
+  if (const auto run = ImageRecord::run_of(*this); run.record != nullptr) {
+    put_floats(window_of(run, true), values);
+    return;
+  }
+  for (const Image image : *this) {
+    const auto count = static_cast<std::size_t>(detail::view_of(image).desc.count());
+    image.write_floats(values.first(count));
+    values = values.subspan(count);
   }
 }
 

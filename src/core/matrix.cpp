@@ -410,7 +410,7 @@ TensorView StridedArray::view(detail::Recording& recording) const {
                                  : static_cast<std::int64_t>(own.stack_bytes / element);
   const Buffer buffer = data();
   recording.retain(detail::BufferImpl::of(buffer)->memory);
-  return {desc, static_cast<std::byte*>(buffer.contents()) + own.offset};
+  return {desc, detail::BufferImpl::of(buffer)->memory->data + own.offset};
 }
 
 void StridedArray::consume(detail::Recording& recording) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <string>
@@ -12,7 +13,103 @@
 namespace cermet::detail {
 
 Memory::~Memory() {
-  if (allocator) allocator->give_back(data, bytes);
+  if (!allocator) return;
+  if (mirror_ != nullptr) allocator->mirrors().drop(*this);
+  allocator->give_back(data, bytes);
+}
+
+std::byte* Memory::on_host() {
+  return allocator->engine().host_can_access() ? data : allocator->mirrors().of(*this);
+}
+void Memory::copy_in(const void* from, std::size_t length, std::size_t offset) {
+  if (allocator->engine().host_can_access()) {
+    std::memcpy(data + offset, from, length);
+  } else {
+    allocator->mirrors().copy_in(*this, from, length, offset);
+  }
+}
+void Memory::copy_out(void* to, std::size_t length, std::size_t offset) const {
+  if (allocator->engine().host_can_access()) {
+    std::memcpy(to, data + offset, length);
+  } else {
+    allocator->mirrors().copy_out(*this, to, length, offset);
+  }
+}
+
+HostMirrors::~HostMirrors() {
+  for (auto& [size, blocks] : free_) {
+    for (std::byte* block : blocks) engine_.release_host(block, size);
+  }
+}
+
+std::byte* HostMirrors::of(Memory& memory) {
+  const std::scoped_lock lock(mutex_);
+  if (memory.mirror_ != nullptr) return memory.mirror_;
+  std::byte* mirror = nullptr;
+  auto& kept = free_[memory.bytes];
+  if (kept.empty()) {
+    mirror = static_cast<std::byte*>(engine_.allocate_host(memory.bytes));
+  } else {
+    mirror = kept.back();
+    kept.pop_back();
+  }
+  // Listed first: work that is enqueued from now on copies out, and the work before is waited for.
+  memory.mirror_ = mirror;
+  mirrored_.emplace(memory.data, &memory);
+  count_.store(mirrored_.size(), std::memory_order_release);
+  engine_.finish();
+  engine_.copy_to_host(mirror, memory.data, memory.bytes);
+  return mirror;
+}
+
+void HostMirrors::copy_in(Memory& memory, const void* bytes, std::size_t length,
+                          std::size_t offset) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (memory.mirror_ != nullptr) std::memcpy(memory.mirror_ + offset, bytes, length);
+  }
+  engine_.copy_to_device(memory.data + offset, bytes, length);
+}
+
+void HostMirrors::copy_out(const Memory& memory, void* bytes, std::size_t length,
+                           std::size_t offset) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (memory.mirror_ != nullptr) {  // what the host wrote may not be on the device yet
+      std::memcpy(bytes, memory.mirror_ + offset, length);
+      return;
+    }
+  }
+  engine_.copy_to_host(bytes, memory.data + offset, length);
+}
+
+void HostMirrors::drop(Memory& memory) noexcept {
+  const std::scoped_lock lock(mutex_);
+  mirrored_.erase(memory.data);
+  count_.store(mirrored_.size(), std::memory_order_release);
+  try {
+    free_[memory.bytes].push_back(memory.mirror_);
+  } catch (const std::bad_alloc&) {  // no room to remember it
+    engine_.release_host(memory.mirror_, memory.bytes);
+  }
+  memory.mirror_ = nullptr;
+}
+
+void HostMirrors::find(const void* address, std::vector<const Memory*>& found) const {
+  const std::scoped_lock lock(mutex_);
+  const auto* byte = static_cast<const std::byte*>(address);
+  const auto after = mirrored_.upper_bound(byte);
+  if (after == mirrored_.begin()) return;
+  const Memory* memory = std::prev(after)->second;
+  if (byte >= memory->data + memory->bytes) return;
+  if (std::find(found.begin(), found.end(), memory) == found.end()) found.push_back(memory);
+}
+
+void HostMirrors::to_device(const std::vector<const Memory*>& blocks, Stream& stream) const {
+  for (const Memory* block : blocks) stream.copy(block->data, block->mirror_, block->bytes);
+}
+void HostMirrors::to_host(const std::vector<const Memory*>& blocks, Stream& stream) const {
+  for (const Memory* block : blocks) stream.copy(block->mirror_, block->data, block->bytes);
 }
 
 std::size_t Capture::block_of(const void* address) const {

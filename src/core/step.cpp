@@ -11,6 +11,10 @@ void Step::run(const Slots& addresses, void* scratch, const void* scalars, Strea
   bound->run(stream);
 }
 
+void Stream::run(std::span<const StepRun> runs) {
+  for (const StepRun& run : runs) run.step->run(run.slots, run.scratch, run.scalars.data(), *this);
+}
+
 std::string describe(const TensorDesc& desc) {
   if (!desc.present()) return "absent";
   std::string text = std::to_string(desc.n) + "x" + std::to_string(desc.h) + "x" +

@@ -182,7 +182,7 @@ MemoryPtr Program::begin(Recording& recording, std::span<std::byte* const> addre
 }
 
 void Program::append(Recording& recording, Line& line) {
-  Recording::Entry& entry = line.entry;
+  StepRun& entry = line.entry;
   for (const Place& place : line.places) {
     void* const address = bases_[place.base] + place.offset;
     if (place.slot == max_slots) {

@@ -108,7 +108,7 @@ class Program {
   };
   struct Line {
     StepPtr step;
-    Recording::Entry entry;     // addresses that never change are filled in
+    StepRun entry;              // addresses that never change are filled in
     std::vector<Place> places;  // the others; slot max_slots is the scratch memory
     LateSlot late;
     TensorDesc master;  // of the late slot

@@ -50,9 +50,11 @@ CNNLossDescriptor loss_of(std::size_t batch) {
 
 int right_answers(const ImageBatch& logits, std::span<const std::uint8_t> labels) {
   int right = 0;
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::vector<float> scores = logits[i].read_floats();
-    right += std::max_element(scores.begin(), scores.end()) - scores.begin() == labels[i] ? 1 : 0;
+  const std::vector<float> all = logits.read_floats();
+  const auto classes = static_cast<std::ptrdiff_t>(logits.front().featureChannels());
+  for (auto scores = all.begin(); const std::uint8_t label : labels) {
+    right += std::max_element(scores, scores + classes) - scores == label ? 1 : 0;
+    scores += classes;
   }
   return right;
 }
@@ -147,17 +149,21 @@ struct DigitNetwork::Impl {
   void fill(std::size_t slot, const DigitSet& set, std::span<const std::uint32_t> chosen,
             std::vector<std::uint8_t>& labels) {
     const std::size_t pixels = settings.width * settings.height;
-    std::vector<float> values(pixels), one_hot(settings.classes);
+    std::vector<float> values(chosen.size() * pixels), one_hot(chosen.size() * settings.classes);
     for (std::size_t i = 0; i < chosen.size(); ++i) {
       const std::uint8_t* bytes = set.pixels.data() + chosen[i] * pixels;
-      for (std::size_t p = 0; p < pixels; ++p) values[p] = static_cast<float>(bytes[p]) / 255.0F;
-      pictures[slot][i].writeBytes(values.data(), DataLayout::HeightxWidthxFeatureChannels);
+      for (std::size_t p = 0; p < pixels; ++p)
+        values[i * pixels + p] = static_cast<float>(bytes[p]) / 255.0F;
       const std::uint8_t label = set.labels[chosen[i]];
-      std::fill(one_hot.begin(), one_hot.end(), 0.0F);
-      one_hot.at(label) = 1;
-      targets[slot][i].writeBytes(one_hot.data(), DataLayout::HeightxWidthxFeatureChannels);
+      if (label >= settings.classes) {
+        fail({"DigitNetwork", "", "labels", "class " + std::to_string(label),
+              "classes below " + std::to_string(settings.classes), ""});
+      }
+      one_hot[i * settings.classes + label] = 1;
       labels.push_back(label);
     }
+    pictures[slot].subrange({0, chosen.size()}).write_floats(values);
+    targets[slot].subrange({0, chosen.size()}).write_floats(one_hot);
   }
 
   /// The whole step: forward, loss, backward, update. Each image that its gradient reads again gets
@@ -213,8 +219,7 @@ struct DigitNetwork::Impl {
     if (const auto problem = step.commands.error()) throw *problem;
     StepResult result;
     result.images = static_cast<int>(step.labels.size());
-    for (const Image image : step.losses)
-      result.loss += static_cast<double>(image.read_floats()[0]);
+    for (const float loss : step.losses.read_floats()) result.loss += static_cast<double>(loss);
     result.loss *= static_cast<double>(settings.batch) / result.images;  // the weight is 1/batch
     result.correct = right_answers(step.logits, step.labels);
     return result;

@@ -56,6 +56,8 @@ ConvolutionParameters::ConvolutionParameters(
       device.makeBuffer(weights * sizeof(float)),
       device.makeBuffer(d.outputFeatureChannels() * sizeof(float)));
   live_in(own_);
+  host_weights_.resize(weights);
+  host_biases_.resize(d.outputFeatureChannels());
 
   NNOptimizerDescriptor settings;
   settings.setLearningRate(optimizer.learning_rate);
@@ -101,8 +103,8 @@ void ConvolutionParameters::leave_kernel() {
   if (home_ != Home::of_a_kernel) return;
   const Buffer weights = weights_, biases = biases_;
   live_in(own_);
-  std::memcpy(weights_.contents(), weights.contents(), weights.length());
-  std::memcpy(biases_.contents(), biases.contents(), biases.length());
+  weights_.copy_in(weights.values<float>().data(), weights.length());
+  biases_.copy_in(biases.values<float>().data(), biases.length());
   home_ = Home::own;
 }
 
@@ -127,12 +129,25 @@ void ConvolutionParameters::initialise(RandomNumbers& random) {
   leave_kernel();
   const auto inputs = static_cast<float>(weight_shape_[1] * weight_shape_[2] * weight_shape_[3]);
   const float bound = std::sqrt(6.0F / inputs);
-  for (float& weight : weights_.as<float>()) weight = (2 * random.uniform() - 1) * bound;
-  std::memset(biases_.contents(), 0, biases_.length());
+  std::vector<float> values(weights_.length() / sizeof(float));
+  for (float& weight : values) weight = (2 * random.uniform() - 1) * bound;
+  weights_.copy_in(values.data(), weights_.length());
+  std::fill(values.begin(), values.end(), 0.0F);
+  values.resize(std::max(values.size(), biases_.length() / sizeof(float)));
+  biases_.copy_in(values.data(), biases_.length());
   for (const Slot& slot : slots_) {
-    std::memset(slot.weights.contents(), 0, slot.weights.length());
-    std::memset(slot.biases.contents(), 0, slot.biases.length());
+    slot.weights.copy_in(values.data(), slot.weights.length());
+    slot.biases.copy_in(values.data(), slot.biases.length());
   }
+}
+
+const void* ConvolutionParameters::weights() {
+  weights_.copy_out(host_weights_.data(), weights_.length());
+  return host_weights_.data();
+}
+const float* ConvolutionParameters::biasTerms() {
+  biases_.copy_out(host_biases_.data(), biases_.length());
+  return host_biases_.data();
 }
 
 void ConvolutionParameters::set_learning_rate(float rate) { optimizer_->setLearningRate(rate); }
@@ -180,8 +195,7 @@ std::vector<ConvolutionParameters::Named> ConvolutionParameters::tensors(
 
 void ConvolutionParameters::save(SafeTensors& file, bool with_optimizer) const {
   for (const auto& [name, buffer, shape] : tensors(with_optimizer)) {
-    const auto bytes = buffer.as<const std::byte>();
-    file.tensors.push_back({name, "F32", shape, {bytes.begin(), bytes.end()}});
+    file.tensors.push_back({name, "F32", shape, buffer.values<std::byte>()});
   }
   if (with_optimizer && kind_ == OptimizerKind::adam) {
     file.metadata[label_ + ".time_step"] =
@@ -216,7 +230,7 @@ void ConvolutionParameters::load_from(const SafeTensors& file, bool with_optimiz
                           "Resume from a checkpoint of the same optimiser.");
   }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    std::memcpy(wanted[i].buffer.contents(), found[i]->data.data(), found[i]->data.size());
+    wanted[i].buffer.copy_in(found[i]->data.data(), found[i]->data.size());
   }
   if (with_optimizer && kind_ == OptimizerKind::adam)
     static_cast<NNOptimizerAdam&>(*optimizer_).setTimeStep(step);

@@ -134,10 +134,11 @@ TEST_P(Archives, copies_live_on_another_device) {
   EXPECT_EQ(archived(*here), archived(*kernel));
   const Bits wanted = GetParam().run(*kernel), got = GetParam().run(*moved);
   ASSERT_EQ(got.size(), wanted.size());
-  if (GetParam().name.find("Convolution") == std::string::npos &&
+  if (device().engine().host_can_access() &&
+      GetParam().name.find("Convolution") == std::string::npos &&
       GetParam().name.find("Connected") == std::string::npos) {
     EXPECT_TRUE(same(got, wanted));
-  } else {  // a library's sums may depend on the number of threads
+  } else {  // another processor rounds otherwise; a library's sums depend on the number of threads
     for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], wanted[i], 1e-4);
   }
   EXPECT_TRUE(same(GetParam().run(*here), wanted));

@@ -11,12 +11,13 @@
 #include "cermet/cnn/neuron.h"
 #include "cermet/core/command_buffer.h"
 #include "cermet/core/image.h"
+#include "harness/device.h"
 
 namespace cermet::test {
 
 /// One engine thread: the thread sanitizer knows nothing of OpenMP's barriers.
 inline Device cpu() {
-  static const Device device = Device::cpu(1);
+  static const Device device = device_under_test(1);
   return device;
 }
 

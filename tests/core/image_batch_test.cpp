@@ -191,6 +191,27 @@ TEST_F(Batches, AccumulatorsMayRepeatAsDestinations) {
   EXPECT_EQ(b.read_floats()[0], 2);
 }
 
+TEST_F(Batches, FloatsOfAllImages) {
+  const ImageBatch four(cpu(), floats(2, 1, 3), 4);
+  std::vector<float> values(4 * 6);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  four.write_floats(values);
+  EXPECT_EQ(four.read_floats(), values);
+  EXPECT_EQ(four[2].read_floats(), std::vector<float>(values.begin() + 12, values.begin() + 18));
+  const ImageBatch middle = four.subrange({1, 2});
+  EXPECT_EQ(middle.read_floats(), std::vector<float>(values.begin() + 6, values.begin() + 18));
+  middle.write_floats(std::vector<float>(12, -1.0F));
+  EXPECT_EQ(four[0].read_floats(), std::vector<float>(values.begin(), values.begin() + 6));
+  EXPECT_EQ(four[1].read_floats(), std::vector<float>(6, -1.0F));
+  EXPECT_EQ(four[3].read_floats(), std::vector<float>(values.begin() + 18, values.end()));
+  const ImageBatch loose{four[3], four[0]};
+  loose.write_floats(values = std::vector<float>{6, 5, 4, 3, 2, 1, 1, 2, 3, 4, 5, 6});
+  EXPECT_EQ(loose.read_floats(), values);
+  EXPECT_EQ(four[0].read_floats(), (std::vector<float>{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(complaint([&] { four.write_floats(values); }),
+            "Image: values is 12 floats; needed 24.");
+}
+
 TEST_F(Batches, ErrorsOfUnequalImages) {
   const CNNNeuronLinear kernel(cpu(), 1, 0);
   const ImageBatch two(cpu(), floats(2, 2, 3), 2), three(cpu(), floats(2, 2, 3), 3);

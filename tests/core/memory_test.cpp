@@ -229,14 +229,14 @@ TEST(OutOfMemory, OfImagesLeavesTheCommandBufferUsable) {
 TEST(Devices, HaveNames) {
   const bool limited = std::getenv("OMP_THREAD_LIMIT") != nullptr;  // as under the thread sanitizer
   EXPECT_TRUE(Device::named("cpu:3").threads() == 3 || limited);
-  EXPECT_EQ(cpu().threads(), 1);
-  EXPECT_NE(cpu().name().find("1 thread)"), std::string::npos);
+  EXPECT_EQ(Device::cpu(1).threads(), 1);
+  EXPECT_NE(Device::cpu(1).name().find("1 thread)"), std::string::npos);
   for (const char* name :
        {"", "gpu", "cpu:", "cpu:0", "cpu:-1", "cpu:2x", "cpu:99999999999", "CPU"}) {
     EXPECT_EQ(complaint([&] { static_cast<void>(Device::named(name)); }),
               "Device: name is \"" + std::string(name) +
-                  "\"; needed cpu or cpu:N with N threads. Change the option or the variable "
-                  "CERMET_DEVICE.");
+                  "\"; needed cpu, cpu:N with N threads, cuda or cuda:N. Change the option or the "
+                  "variable CERMET_DEVICE.");
   }
   EXPECT_EQ(CreateSystemDefaultDevice(), GetPreferredDevice(DeviceOptions::LowPower));
   EXPECT_TRUE(SupportsDevice(cpu()));

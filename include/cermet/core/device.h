@@ -29,13 +29,18 @@ class Device {
   /// normally share `CreateSystemDefaultDevice()`; two devices compete for the same cores.
   /// Throws DeviceError where the processor lacks AVX2, FMA or F16C.
   [[nodiscard]] static Device cpu(int threads = 0);
-  /// "cpu" or "cpu:N" (N threads); the form of the variable CERMET_DEVICE. Throws InvalidArgument.
+  /// NVIDIA GPU number `index`. Throws DeviceError, which says why there is none: no CUDA backend,
+  /// no driver or too old a one, no such GPU, or one older than compute capability 8.0.
+  [[nodiscard]] static Device cuda(int index = 0);
+  /// "cpu", "cpu:N" (N threads), "cuda" or "cuda:N" (GPU N): the form of the variable
+  /// CERMET_DEVICE. Throws InvalidArgument, and as `cpu` and `cuda` do.
   [[nodiscard]] static Device named(const std::string& name);
 
   [[nodiscard]] explicit operator bool() const { return impl_ != nullptr; }
   bool operator==(const Device&) const = default;
 
   [[nodiscard]] std::string name() const;
+  /// Threads of a CPU device; 1 for others.
   [[nodiscard]] int threads() const;
   [[nodiscard]] Engine& engine() const;
 
@@ -58,6 +63,16 @@ class Device {
   explicit Device(std::shared_ptr<detail::DeviceImpl> impl) : impl_(std::move(impl)) {}
   std::shared_ptr<detail::DeviceImpl> impl_;
 };
+
+/// A device of this machine, or why there is none of a kind.
+struct DeviceSummary {
+  std::string name;  ///< For Device::named.
+  std::string description;
+  std::string problem;     ///< Empty: the device can be used.
+  std::size_t memory = 0;  ///< Bytes of a device with memory of its own.
+};
+/// The CPU, and each GPU or one entry without.
+[[nodiscard]] std::vector<DeviceSummary> list_devices();
 
 /// The device that CERMET_DEVICE names, else the CPU; one for the whole process.
 [[nodiscard]] Device CreateSystemDefaultDevice();

@@ -23,6 +23,20 @@ class Engine {
   virtual void release(void* memory, std::size_t bytes) noexcept = 0;
   virtual void fill_zero(void* memory, std::size_t bytes) = 0;
 
+  /// Whether the host may read and write `allocate`d memory. If not, these copy, and return when it
+  /// is done; `allocate_host` makes memory that copies to and from the device fastest.
+  [[nodiscard]] virtual bool host_can_access() const { return true; }
+  /// Waits for all that was enqueued on any stream.
+  virtual void finish() {}
+  virtual void copy_to_device(void* to, const void* from, std::size_t bytes) {
+    std::memcpy(to, from, bytes);
+  }
+  virtual void copy_to_host(void* to, const void* from, std::size_t bytes) {
+    std::memcpy(to, from, bytes);
+  }
+  [[nodiscard]] virtual void* allocate_host(std::size_t bytes) { return allocate(bytes); }
+  virtual void release_host(void* memory, std::size_t bytes) noexcept { release(memory, bytes); }
+
   /// The context of the calling thread, which becomes the stream's only driver.
   [[nodiscard]] virtual std::unique_ptr<Stream> make_stream() = 0;
 
@@ -32,5 +46,8 @@ class Engine {
 
 /// The CPU backend with `threads` threads (0: all that the process may use). Defined in cpu.
 [[nodiscard]] std::shared_ptr<Engine> make_cpu_engine(int threads);
+/// The CUDA backend on GPU number `index`, from its library, which is opened at the first call.
+/// Throws DeviceError.
+[[nodiscard]] std::shared_ptr<Engine> make_cuda_engine(int index);
 
 }  // namespace cermet

@@ -208,6 +208,11 @@ class ImageBatch {
   /// Images `[location, location + length)`.
   [[nodiscard]] ImageBatch subrange(Range range) const;
 
+  /// Host access to all images, in order and each as `Image::read_floats` and `write_floats` have
+  /// it; images made together are copied at once.
+  [[nodiscard]] std::vector<float> read_floats() const;
+  void write_floats(std::span<const float> values) const;
+
   class Iterator {
    public:
     Iterator(const ImageBatch* batch, std::size_t index) : batch_(batch), index_(index) {}

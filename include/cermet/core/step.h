@@ -3,7 +3,10 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,11 +16,34 @@ namespace cermet {
 
 using Slots = std::array<void*, max_slots>;
 
+class Step;
+
+/// One run of a step, with all that it needs. `scalars` come last: two runs with the same bytes
+/// before them do the same with other scalars.
+struct StepRun {
+  const Step* step = nullptr;
+  Slots slots{};
+  void* scratch = nullptr;
+  alignas(8) std::array<std::byte, max_scalar_bytes> scalars{};
+};
+
 /// A backend's execution context: the CPU worker, a CUDA stream, a capturing stream. `index` counts
 /// the streams of an engine; exactly one thread drives a stream.
 struct Stream {
   std::size_t index = 0;
   virtual ~Stream() = default;
+
+  /// Runs or enqueues these, in order. A backend may replace the list by something cheaper that
+  /// does the same.
+  virtual void run(std::span<const StepRun> runs);
+
+  /// Marks the end of the work enqueued so far; `wait` returns once it is done, from any thread,
+  /// and throws the DeviceError of what failed. Where `run` returns only when its work is done,
+  /// these do nothing.
+  [[nodiscard]] virtual std::uint64_t mark() { return 0; }
+  virtual void wait(std::uint64_t) {}
+  /// Enqueues a copy between host and device memory, or within one of them.
+  virtual void copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
 };
 
 /// A step with its addresses fixed. `run` allocates nothing and takes no lock.
@@ -29,7 +55,7 @@ struct BoundStep {
 
 /// An operator prepared for given descriptions: immutable and shared by kernels, command buffers
 /// and graphs.
-class Step {
+class Step : public std::enable_shared_from_this<Step> {
  public:
   std::vector<TensorDesc> slots;   // every `any` resolved
   std::vector<std::size_t> bytes;  // storage each slot needs (packed layouts pad)

@@ -63,10 +63,9 @@ class ConvolutionParameters final : public CNNConvolutionDataSource {
   [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override {
     return descriptor_;
   }
-  [[nodiscard]] const void* weights() override { return weights_.contents(); }
-  [[nodiscard]] const float* biasTerms() override {
-    return static_cast<const float*>(biases_.contents());
-  }
+  /// Copies of the present values; each call writes the same memory anew.
+  [[nodiscard]] const void* weights() override;
+  [[nodiscard]] const float* biasTerms() override;
   [[nodiscard]] bool load() override { return true; }
   void purge() override {}
   [[nodiscard]] std::string label() const override { return label_; }
@@ -93,6 +92,7 @@ class ConvolutionParameters final : public CNNConvolutionDataSource {
   std::shared_ptr<const CNNConvolutionDescriptor> descriptor_;
   std::vector<std::int64_t> weight_shape_;
   Buffer weights_, biases_;
+  std::vector<float> host_weights_, host_biases_;  // what weights() and biasTerms() gave last
   using StatePointer = std::shared_ptr<CNNConvolutionWeightsAndBiasesState>;
   [[nodiscard]] StatePointer next_home(const StatePointer& shown);
   void live_in(StatePointer state);
