@@ -1,0 +1,180 @@
+// Convolution and its gradients (formulas: ops/convolution.h). Where each window is a row of memory
+// (fully connected layers, 1x1 windows) they are matrix products; else cuDNN serves where it has a
+// deterministic float32 plan, and own kernels (convolution_general.cu) every other geometry and
+// element type.
+
+#include "cuda/activation.cuh"
+#include "cuda/convolution_general.h"
+#include "cuda/cudnn.h"
+#include "cuda/matrix_product.h"
+#include "cuda/tensor.cuh"
+
+namespace cermet::cuda {
+namespace {
+
+__global__ void finish(Activation activation, Tensor biases, Tensor slopes, Tensor destination) {
+  for (const Index at : elements(destination)) {
+    float value = load(destination, at);
+    if (biases.present()) value += load(biases, at.c);
+    const float slope = slopes.present() ? load(slopes, at.c) : 0.0F;
+    store(destination, at, activate(activation, value, slope));
+  }
+}
+
+__global__ void add(Tensor source, Tensor destination) {
+  for (const Index at : elements(destination))
+    store(destination, at, load(destination, at) + load(source, at));
+}
+
+/// The rows of memory that a convolution multiplies with its weights, or none.
+struct Rows {
+  std::int64_t count = 0, length = 0;  // of the source
+  explicit operator bool() const { return count != 0; }
+};
+Rows rows_of(const Convolution& op, const TensorDesc& source, const TensorDesc& weights,
+             const TensorDesc& destination) {
+  const Window& w = op.window;
+  for (const TensorDesc* one : {&source, &weights, &destination}) {
+    if (one->type != ElementType::float32 || !one->dense()) return {};
+  }
+  if (op.groups != 1 || w.padLeft != 0 || w.padTop != 0) return {};
+  const bool whole = w.kernelWidth == source.w && w.kernelHeight == source.h &&
+                     destination.w == 1 && destination.h == 1 && w.dilationX == 1 &&
+                     w.dilationY == 1;
+  if (whole) return {source.n, std::int64_t{source.h} * source.w * source.c};
+  const bool pixels = w.kernelWidth == 1 && w.kernelHeight == 1 && w.strideX == 1 &&
+                      w.strideY == 1 && destination.w == source.w && destination.h == source.h;
+  if (pixels) return {source.pixels(), source.c};
+  return {};
+}
+
+/// Sums of the gradient's rows, as a step of general_gradient_weights; null: not wanted.
+StepPtr bias_gradient(const ConvolutionGradientWeights& op, Descs slots) {
+  using Op = ConvolutionGradientWeights;
+  if (!slots[Op::biasGradient].present()) return nullptr;
+  std::vector<TensorDesc> without(slots.begin(), slots.end());
+  without[Op::weightGradient] = {};
+  return general_gradient_weights(op, without);
+}
+
+std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+/// A plan with what binds it; the thread that drives the engine's stream is its only user.
+struct Pass {
+  std::shared_ptr<const CudnnPlan> plan;
+  std::shared_ptr<CudnnBinding> binding = std::make_shared<CudnnBinding>();
+
+  explicit operator bool() const { return plan != nullptr; }
+  void run(const Args& args, void* source, void* weights, void* destination) const {
+    args.stream->run(*plan, *binding, {source, weights, destination}, args.scratch);
+  }
+};
+
+}  // namespace
+
+StepPtr prepare(const Convolution& op, Descs slots, Engine& engine) {
+  using Op = Convolution;
+  const std::vector<TensorDesc> descs(slots.begin(), slots.end());
+  const TensorDesc source = slots[Op::source], to = slots[Op::destination];
+  const auto epilogue = [op, descs](const Args& args) {
+    const Tensor biases = tensor(args, descs, Op::biases);
+    if (!biases.present() && op.activation.type == CNNNeuronType::None) return;
+    const Tensor destination = tensor(args, descs, Op::destination);
+    Tensor slopes = tensor(args, descs, Op::slopes);
+    if (op.activation.type != CNNNeuronType::PReLU) slopes.data = nullptr;
+    launch(args, destination.count(), finish, op.activation, biases, slopes, destination);
+  };
+  if (const Rows rows = rows_of(op, source, slots[Op::weights], to)) {
+    if (const auto product =
+            MatrixProduct::make(engine, {rows.count, to.c, rows.length, false, true})) {
+      const auto body = [product, epilogue](const Args& args) {
+        product->run(args, args.at<void>(Op::source), args.at<void>(Op::weights),
+                     args.at<void>(Op::destination));
+        epilogue(args);
+      };
+      return make_step(slots, "cublas product", body, product->workspace_bytes());
+    }
+  }
+  const Pass pass{
+      CudnnPlan::make(engine, CudnnPlan::Pass::forward, op, {source, slots[Op::weights], to})};
+  if (!pass) return general_convolution(op, slots);
+  const auto body = [pass, epilogue](const Args& args) {
+    pass.run(args, args.at<void>(Op::source), args.at<void>(Op::weights),
+             args.at<void>(Op::destination));
+    epilogue(args);
+  };
+  return make_step(slots, "cudnn convolution", body, pass.plan->workspace_bytes());
+}
+
+StepPtr prepare(const ConvolutionGradientData& op, Descs slots, Engine& engine) {
+  using Op = ConvolutionGradientData;
+  const TensorDesc gradient = slots[Op::gradient], weights = slots[Op::weights],
+                   to = slots[Op::destination];
+  if (const Rows rows = rows_of(op.forward, to, weights, gradient)) {
+    if (const auto product = MatrixProduct::make(engine, {rows.count, rows.length, gradient.c})) {
+      const auto body = [product](const Args& args) {
+        product->run(args, args.at<void>(Op::gradient), args.at<void>(Op::weights),
+                     args.at<void>(Op::destination));
+      };
+      return make_step(slots, "cublas product", body, product->workspace_bytes());
+    }
+  }
+  const Pass pass{
+      CudnnPlan::make(engine, CudnnPlan::Pass::data, op.forward, {to, weights, gradient})};
+  if (!pass) return general_gradient_data(op, slots);
+  const auto body = [pass](const Args& args) {
+    pass.run(args, args.at<void>(Op::destination), args.at<void>(Op::weights),
+             args.at<void>(Op::gradient));
+  };
+  return make_step(slots, "cudnn data gradient", body, pass.plan->workspace_bytes());
+}
+
+StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engine) {
+  using Op = ConvolutionGradientWeights;
+  const TensorDesc weights = slots[Op::weightGradient], source = slots[Op::source],
+                   gradient = slots[Op::gradient];
+  if (!weights.present()) return general_gradient_weights(op, slots);
+  const bool accumulate = op.accumulate != 0;
+  const StepPtr of_biases = bias_gradient(op, slots);
+  const auto run_biases = [of_biases](const Args& args, std::size_t after) {
+    if (!of_biases) return;
+    of_biases->run(args.slots, static_cast<std::byte*>(args.scratch) + after, nullptr,
+                   *args.stream);
+  };
+  const std::size_t bias_bytes = of_biases ? of_biases->scratch_bytes : 0;
+  if (const Rows rows = rows_of(op.forward, source, weights, gradient)) {
+    const auto product =
+        MatrixProduct::make(engine, {gradient.c, rows.length, rows.count, true, false, accumulate});
+    if (product) {
+      const std::size_t workspace = aligned(product->workspace_bytes());
+      const auto body = [product, run_biases, workspace](const Args& args) {
+        product->run(args, args.at<void>(Op::gradient), args.at<void>(Op::source),
+                     args.at<void>(Op::weightGradient));
+        run_biases(args, workspace);
+      };
+      return make_step(slots, "cublas product", body, workspace + bias_bytes);
+    }
+  }
+  const Pass pass{
+      CudnnPlan::make(engine, CudnnPlan::Pass::weights, op.forward, {source, weights, gradient})};
+  if (!pass) return general_gradient_weights(op, slots);
+  const std::size_t workspace = aligned(pass.plan->workspace_bytes());
+  // Not by cuDNN's beta: there are plans that ignore it.
+  const std::size_t sums =
+      accumulate ? aligned(static_cast<std::size_t>(weights.count()) * sizeof(float)) : 0;
+  const auto body = [pass, run_biases, workspace, sums, accumulate, weights](const Args& args) {
+    void* const own = args.at<void>(Op::weightGradient);
+    void* const result = accumulate ? static_cast<std::byte*>(args.scratch) + workspace : own;
+    pass.run(args, args.at<void>(Op::source), result, args.at<void>(Op::gradient));
+    if (accumulate)
+      launch(args, weights.count(), add, Tensor{weights, result}, Tensor{weights, own});
+    run_biases(args, workspace + sums);
+  };
+  return make_step(slots, "cudnn weight gradient", body, workspace + sums + bias_bytes);
+}
+
+// Fusions that this backend declines: the graph keeps the operators that they stand for.
+StepPtr prepare(const PooledConvolutionGradientData&, Descs, Engine&) { return nullptr; }
+StepPtr prepare(const PooledConvolutionGradientWeights&, Descs, Engine&) { return nullptr; }
+
+}  // namespace cermet::cuda

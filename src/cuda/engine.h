@@ -1,0 +1,151 @@
+#pragma once
+// The CUDA backend: one `prepare` per operator, streams, and helpers to write a step.
+//
+// What `prepare` may assume: slots are plain, with any strides and any element type; arguments were
+// checked by the kernel class. Kernels read and write tensors through tensor.cuh, which converts.
+// Everything runs on one stream of the engine at a time; a step enqueues and does not wait.
+
+#include <cuda_runtime.h>
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/engine_of.h"
+#include "cermet/core/engine.h"
+#include "cermet/ops/catalog.h"
+#include "cuda/stream.h"
+
+struct cublasLtContext;
+
+namespace cermet::cuda {
+
+class Engine;
+
+StepPtr prepare(const Convolution&, Descs, Engine&);
+StepPtr prepare(const ConvolutionGradientData&, Descs, Engine&);
+StepPtr prepare(const ConvolutionGradientWeights&, Descs, Engine&);
+StepPtr prepare(const Neuron&, Descs, Engine&);
+StepPtr prepare(const NeuronGradient&, Descs, Engine&);
+StepPtr prepare(const PoolingMax&, Descs, Engine&);
+StepPtr prepare(const PoolingMaxGradient&, Descs, Engine&);
+StepPtr prepare(const PoolingAverage&, Descs, Engine&);
+StepPtr prepare(const PoolingAverageGradient&, Descs, Engine&);
+StepPtr prepare(const SoftMax&, Descs, Engine&);
+StepPtr prepare(const SoftMaxGradient&, Descs, Engine&);
+StepPtr prepare(const Arithmetic&, Descs, Engine&);
+StepPtr prepare(const ArithmeticGradient&, Descs, Engine&);
+StepPtr prepare(const Dropout&, Descs, Engine&);
+StepPtr prepare(const DropoutGradient&, Descs, Engine&);
+StepPtr prepare(const SpatialNormalization&, Descs, Engine&);
+StepPtr prepare(const SpatialNormalizationGradient&, Descs, Engine&);
+StepPtr prepare(const BatchNormalizationStatistics&, Descs, Engine&);
+StepPtr prepare(const BatchNormalization&, Descs, Engine&);
+StepPtr prepare(const BatchNormalizationStatisticsGradient&, Descs, Engine&);
+StepPtr prepare(const BatchNormalizationGradient&, Descs, Engine&);
+StepPtr prepare(const Loss&, Descs, Engine&);
+StepPtr prepare(const LossGradient&, Descs, Engine&);
+StepPtr prepare(const StochasticGradientDescent&, Descs, Engine&);
+StepPtr prepare(const RMSProp&, Descs, Engine&);
+StepPtr prepare(const Adam&, Descs, Engine&);
+StepPtr prepare(const Copy&, Descs, Engine&);
+StepPtr prepare(const Shift&, Descs, Engine&);
+StepPtr prepare(const Fill&, Descs, Engine&);
+StepPtr prepare(const NeuronPoolingMax&, Descs, Engine&);
+StepPtr prepare(const PooledConvolutionGradientData&, Descs, Engine&);
+StepPtr prepare(const PooledConvolutionGradientWeights&, Descs, Engine&);
+
+class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
+ public:
+  explicit Engine(int device);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine() override;
+
+  [[nodiscard]] void* allocate(std::size_t bytes) override;
+  void release(void* memory, std::size_t bytes) noexcept override;
+  void fill_zero(void* memory, std::size_t bytes) override;
+  [[nodiscard]] std::unique_ptr<Stream> make_stream() override;
+  [[nodiscard]] std::string name() const override { return name_; }
+  [[nodiscard]] int threads() const override { return 1; }
+  [[nodiscard]] bool host_can_access() const override { return false; }
+  void finish() override;
+  void copy_to_device(void* to, const void* from, std::size_t bytes) override;
+  void copy_to_host(void* to, const void* from, std::size_t bytes) override;
+  [[nodiscard]] void* allocate_host(std::size_t bytes) override;
+  void release_host(void* memory, std::size_t bytes) noexcept override;
+
+  [[nodiscard]] int multiprocessors() const { return multiprocessors_; }
+  /// The handle that plans are made with. Throws DeviceError where cuDNN fails.
+  [[nodiscard]] const CudnnHandle& cudnn();
+  [[nodiscard]] cublasLtContext* cublas();
+
+ private:
+  StepPtr make(const OpView& op, Descs descs, Entry entry) override;
+  int device_;
+  int multiprocessors_ = 1;
+  std::string name_;
+  cudaStream_t transfers_ = nullptr;
+  std::mutex libraries_mutex_;
+  std::shared_ptr<const CudnnHandle> cudnn_;
+  cublasLtContext* cublas_ = nullptr;
+};
+
+/// Addresses of one run, and the stream to enqueue on.
+struct Args {
+  Slots slots{};
+  void* scratch = nullptr;
+  const void* scalars = nullptr;
+  CudaStream* stream = nullptr;
+
+  template <class T = float>
+  [[nodiscard]] T* at(std::size_t slot) const {
+    return static_cast<T*>(slots[slot]);
+  }
+  template <class T>
+  [[nodiscard]] const T& scalars_as() const {
+    return *static_cast<const T*>(scalars);
+  }
+};
+
+/// A step whose run is `body(const Args&)`: it launches kernels on `args.stream` and captures what
+/// it needs by value.
+template <class Body>
+StepPtr make_step(Descs slots, std::string implementation, Body body,
+                  std::size_t scratch_bytes = 0) {
+  struct Bound final : BoundStep {
+    explicit Bound(const Body* what) : body(what) {}
+    void run(Stream& stream) noexcept override {
+      args.stream = static_cast<CudaStream*>(&stream);
+      (*body)(args);
+      args.stream->note(cudaGetLastError(), "a kernel launch");
+    }
+    void rebind(const Slots& slots, void* scratch, const void* scalars) override {
+      args = {slots, scratch, scalars, nullptr};
+    }
+    const Body* body;
+    Args args;
+  };
+  struct Own final : Step {
+    explicit Own(Body what) : body(std::move(what)) {}
+    [[nodiscard]] std::unique_ptr<BoundStep> bind() const override {
+      return std::make_unique<Bound>(&body);
+    }
+    Body body;
+  };
+  auto step = std::make_shared<Own>(std::move(body));
+  step->slots.assign(slots.begin(), slots.end());
+  for (TensorDesc& desc : step->slots) {
+    if (desc.layout == any) desc.layout = plain;
+    step->bytes.push_back(static_cast<std::size_t>(desc.count()) * size_of(desc.type));
+  }
+  step->scratch_bytes = scratch_bytes;
+  step->implementation = std::move(implementation);
+  return step;
+}
+
+}  // namespace cermet::cuda

@@ -1,0 +1,429 @@
+// Loss and its gradients by prediction or label: ten functions, four reductions, weights, label
+// smoothing (formulas: ops/loss.h). Formulas are evaluated in double and rounded once at the store.
+// Sums go row by row, then over rows, in a fixed order.
+
+#include <algorithm>
+#include <cmath>
+
+#include "cuda/tensor.cuh"
+
+namespace cermet::cuda {
+namespace {
+
+using Scalars = ScalarsOf<Loss::Scalars>;
+
+/// Scalars of one run. The label in use is keep * label + extra.
+struct Parameters {
+  double weight, keep = 1, extra = 0, epsilon, delta;
+
+  __device__ Parameters(const Loss& op, const Loss::Scalars& scalars)
+      : weight(scalars.weight), epsilon(scalars.epsilon), delta(scalars.delta) {
+    const double smoothing = scalars.labelSmoothing;
+    const bool softmax = op.type == CNNLossType::SoftMaxCrossEntropy;
+    if (smoothing > 0 && (softmax || op.type == CNNLossType::SigmoidCrossEntropy)) {
+      keep = 1 - smoothing;
+      extra = smoothing / (softmax ? op.numberOfClasses : 2);
+    }
+  }
+  __device__ double label(double t) const { return keep * t + extra; }
+};
+
+/// 0 at 0, NaN for NaN.
+__device__ double sign_of(double x) { return x > 0 ? 1.0 : (x < 0 ? -1.0 : x - x); }
+__device__ double stable_sigmoid(double x) {
+  const double e = exp(-fabs(x));
+  return (x >= 0 ? 1.0 : e) / (1 + e);
+}
+
+/// l(y, t) of all but the soft-max; for the cosine distance the product whose sum it needs.
+__device__ double loss_of(CNNLossType type, double y, double t, const Parameters& p) {
+  using enum CNNLossType;
+  switch (type) {
+    case MeanAbsoluteError:
+      return fabs(y - t);
+    case MeanSquaredError:
+      return (y - t) * (y - t);
+    case SigmoidCrossEntropy:
+      return (y > 0 ? y : 0) - y * t + log1p(exp(-fabs(y)));
+    case CategoricalCrossEntropy:
+      return t == 0 ? 0 : -t * log(y);
+    case Hinge: {
+      const double margin = 1 + (1 - 2 * t) * y;
+      return margin < 0 ? 0 : margin;
+    }
+    case Huber: {
+      const double d = fabs(y - t);
+      return d > p.delta ? p.delta * (d - 0.5 * p.delta) : 0.5 * d * d;
+    }
+    case Log:
+      return -t * log(y + p.epsilon) - (1 - t) * log(1 - y + p.epsilon);
+    case KullbackLeiblerDivergence:
+      return t == 0 ? 0 : t * (log(t) - y);
+    case CosineDistance:
+    case SoftMaxCrossEntropy:
+    case Count:
+      break;
+  }
+  return y * t;
+}
+
+/// d l / d y
+__device__ double slope_of(const LossGradient& op, double y, double t, const Parameters& p) {
+  using enum CNNLossType;
+  switch (op.forward.type) {
+    case MeanAbsoluteError:
+      return sign_of(y - t);
+    case MeanSquaredError:
+      return 2 * (y - t);
+    case SigmoidCrossEntropy:
+      return stable_sigmoid(y) - t;
+    case CategoricalCrossEntropy:
+      return t == 0 ? 0 : -t / y;
+    case Hinge:
+      return 1 + (1 - 2 * t) * y > 0 ? 1 - 2 * t : 0;
+    case Huber: {
+      const double d = y - t;
+      return fabs(d) > p.delta ? p.delta * sign_of(d) : d;
+    }
+    case Log: {
+      const double e = p.epsilon;
+      return (y - t + e - 2 * e * t) / (y * (1 - y) + e * (1 + e));
+    }
+    case KullbackLeiblerDivergence:
+      return op.publishedKullbackLeibler != 0 ? (t == 0 ? 0 : -t / y) : -t;
+    case CosineDistance:
+    case SoftMaxCrossEntropy:
+    case Count:
+      break;
+  }
+  return -t;
+}
+
+/// d l / d t, t being the label before smoothing.
+__device__ double label_slope_of(const LossGradient& op, double y, double t, const Parameters& p) {
+  using enum CNNLossType;
+  switch (op.forward.type) {
+    case SigmoidCrossEntropy:
+      return -p.keep * y;
+    case CategoricalCrossEntropy:
+      return -log(y);
+    case Hinge:
+      return 1 + (1 - 2 * t) * y > 0 ? -2 * y : 0;
+    case Log:
+      return log(1 - y + p.epsilon) - log(y + p.epsilon);
+    case KullbackLeiblerDivergence:
+      return t == 0 ? 0 : log(t) + 1 - y;
+    case CosineDistance:
+      return -y;
+    default:
+      return -slope_of(op, y, t, p);  // a function of y - t
+  }
+}
+
+// ---- the slots
+
+/// What both operators read.
+struct Inputs {
+  Loss op;
+  Tensor source, labels, weights;  // weights: absent also where they take no part
+
+  Inputs(const Loss& loss, const Args& args, Descs descs, std::size_t first)
+      : op(loss),
+        source(tensor(args, descs, first)),
+        labels(tensor(args, descs, first + 1)),
+        weights(tensor(args, descs, first + 2)) {
+    if (op.type == CNNLossType::CosineDistance) weights.data = nullptr;
+  }
+  __host__ __device__ long long rows() const {
+    return static_cast<long long>(source.desc.n) * source.desc.h;
+  }
+  __device__ double weight(const Parameters& p, const Index& at) const {
+    return weights.present() ? p.weight * static_cast<double>(load(weights, at)) : p.weight;
+  }
+  __device__ double label(const Parameters& p, const Index& at) const {
+    return p.label(static_cast<double>(load(labels, at)));
+  }
+};
+
+/// What arrives at an element: `each` one value an element (or absent), or one an image, or 1;
+/// times the derivative of the reduction.
+struct Arriving {
+  Tensor gradient;
+  bool each, from_first;
+  double factor;          // of every image
+  const double* factors;  // of each image, if not null
+
+  /// G * w * R, exactly 0 where w is 0.
+  __device__ double scale(const Inputs& in, const Parameters& p, const Index& at) const {
+    const double w = in.weight(p, at);
+    if (w == 0) return 0;
+    double all = factors != nullptr ? factors[at.n] : factor;
+    if (!gradient.present()) return all * w;
+    if (each) return all * w * static_cast<double>(load(gradient, at));
+    all *= static_cast<double>(load(gradient, Index{from_first ? 0 : at.n, 0, 0, 0}));
+    return all * w;
+  }
+};
+
+// ---- soft-max: sums over the channels of a pixel
+
+/// The largest value, ln(sum exp(y - largest)), and for the exact gradient sum(scale * label).
+struct PixelSums {
+  float largest;
+  double rest, pulled;
+  /// ln of the share of y.
+  __device__ double of(float y) const { return static_cast<double>(y - largest) - rest; }
+};
+__device__ long long pixel_number(const Tensor& of, const Index& at) {
+  return (static_cast<long long>(at.n) * of.desc.h + at.y) * of.desc.w + at.x;
+}
+
+__device__ double pull(const Inputs& in, const Arriving& arriving, const Parameters& p,
+                       const Index& at) {
+  const double factor = arriving.scale(in, p, at);
+  return factor == 0 ? 0 : factor * in.label(p, at);
+}
+
+constexpr int warp = 32;
+constexpr unsigned whole_warp = 0xFFFFFFFF;
+
+__device__ double warp_sum(double value) {
+  for (int step = warp / 2; step > 0; step /= 2) {
+    value += __shfl_xor_sync(whole_warp, value, step);
+  }
+  return value;
+}
+
+/// A warp for each pixel. NaN is passed over in the search for the largest.
+__global__ void sum_pixels(Inputs in, Scalars scalars, Arriving arriving, bool pulls,
+                           PixelSums* sums) {
+  const Parameters p(in.op, scalars.get());
+  const TensorDesc& desc = in.source.desc;
+  const int lane = static_cast<int>(threadIdx.x) % warp;
+  const long long first = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) / warp;
+  const long long step = static_cast<long long>(gridDim.x) * blockDim.x / warp;
+  for (long long i = first; i < in.source.pixels(); i += step) {
+    Index at = index_of(i, desc.h, desc.w, 1);
+    float largest = -INFINITY;
+    for (at.c = lane; at.c < desc.c; at.c += warp) largest = fmaxf(largest, load(in.source, at));
+    for (int other = warp / 2; other > 0; other /= 2) {
+      largest = fmaxf(largest, __shfl_xor_sync(whole_warp, largest, other));
+    }
+    double sum = 0, pulled = 0;
+    for (at.c = lane; at.c < desc.c; at.c += warp) {
+      sum += static_cast<double>(expf(load(in.source, at) - largest));
+      if (pulls) pulled += pull(in, arriving, p, at);
+    }
+    sum = warp_sum(sum);
+    pulled = warp_sum(pulled);
+    if (lane == 0) sums[i] = {largest, log(sum), pulled};
+  }
+}
+
+std::size_t pixel_sums_bytes(CNNLossType type, const TensorDesc& source) {
+  return type == CNNLossType::SoftMaxCrossEntropy
+             ? static_cast<std::size_t>(source.pixels()) * sizeof(PixelSums)
+             : 0;
+}
+
+// ---- values and their sums
+
+__device__ double weighted_loss(const Inputs& in, const Parameters& p, const PixelSums* sums,
+                                const Index& at) {
+  const double w = in.op.type == CNNLossType::CosineDistance ? 1.0 : in.weight(p, at);
+  if (w == 0) return 0;
+  const double t = in.label(p, at);
+  const float y = load(in.source, at);
+  if (in.op.type != CNNLossType::SoftMaxCrossEntropy) return w * loss_of(in.op.type, y, t, p);
+  return t == 0 ? 0 : w * (-t * sums[pixel_number(in.source, at)].of(y));
+}
+
+__global__ void losses(Inputs in, Scalars scalars, const PixelSums* sums, Tensor destination) {
+  const Parameters p(in.op, scalars.get());
+  for (const Index at : elements(in.source)) {
+    store(destination, at, static_cast<float>(weighted_loss(in, p, sums, at)));
+  }
+}
+
+/// A row's sum of losses and its weights that are not zero.
+struct RowSum {
+  double loss, weights;
+};
+
+/// A block for each row. Without `with_losses` the weights alone are counted.
+__global__ void sum_rows(Inputs in, Scalars scalars, const PixelSums* sums, bool with_losses,
+                         RowSum* rows) {
+  const Parameters p(in.op, scalars.get());
+  const TensorDesc& desc = in.source.desc;
+  const int n = static_cast<int>(blockIdx.x) / desc.h, y = static_cast<int>(blockIdx.x) % desc.h;
+  const long long count = static_cast<long long>(desc.w) * desc.c;
+  double loss = 0, weights = 0;
+  for (long long i = threadIdx.x; i < count; i += block_threads) {
+    Index at = index_of(i, 1, desc.w, desc.c);
+    at.n = n;
+    at.y = y;
+    if (with_losses) loss += weighted_loss(in, p, sums, at);
+    weights += !in.weights.present() || load(in.weights, at) != 0.0F ? 1 : 0;
+  }
+  loss = block_sum(loss);
+  weights = block_sum(weights);
+  if (threadIdx.x == 0) rows[blockIdx.x] = {loss, weights};
+}
+
+/// What a sum is divided by, given the count of weights of the image (or batch).
+__host__ __device__ double divisor(const Loss& op, const TensorDesc& source, double weights) {
+  const bool softmax = op.type == CNNLossType::SoftMaxCrossEntropy;
+  if (op.type == CNNLossType::CosineDistance) return 1;
+  if (op.reduction == CNNReductionType::SumByNonZeroWeights) return weights;
+  if (op.reduction != CNNReductionType::Mean) return 1;
+  return static_cast<double>(source.w) * source.h * (softmax ? 1 : source.c) *
+         (op.reduceAcrossBatch != 0 ? source.n : 1);
+}
+
+/// The images that one sum is of.
+__host__ __device__ int images_of_sum(const Loss& op, const TensorDesc& source) {
+  return op.reduceAcrossBatch != 0 ? source.n : 1;
+}
+
+/// The block's sum of the rows of image `blockIdx.x`, or of the batch.
+__device__ RowSum sum_of_rows(const Loss& op, const TensorDesc& source, const RowSum* rows) {
+  const long long count = static_cast<long long>(images_of_sum(op, source)) * source.h;
+  RowSum sum{0, 0};
+  for (long long i = threadIdx.x; i < count; i += block_threads) {
+    const RowSum row = rows[blockIdx.x * count + i];
+    sum.loss += row.loss;
+    sum.weights += row.weights;
+  }
+  return {block_sum(sum.loss), block_sum(sum.weights)};
+}
+
+/// A block for each image, or one for the batch.
+__global__ void reduce(Loss op, TensorDesc source, Scalars scalars, const RowSum* rows,
+                       Tensor destination) {
+  const Parameters p(op, scalars.get());
+  RowSum sum = sum_of_rows(op, source, rows);
+  const int images = images_of_sum(op, source);
+  if (op.type == CNNLossType::CosineDistance) {
+    sum.loss = p.weight == 0 ? 0 : p.weight * (images - sum.loss);
+  }
+  const double by = divisor(op, source, sum.weights);
+  const int first = static_cast<int>(blockIdx.x) * images;
+  for (int i = static_cast<int>(threadIdx.x); i < images; i += block_threads) {
+    const float value = i != 0 || by == 0 ? 0.0F : static_cast<float>(sum.loss / by);
+    store(destination, Index{first + i, 0, 0, 0}, value);
+  }
+}
+
+/// R of the images, from the counts of weights. Blocks as in `reduce`.
+__global__ void reduction_factors(Loss op, TensorDesc source, const RowSum* rows, double* factors) {
+  const double by = divisor(op, source, sum_of_rows(op, source, rows).weights);
+  const int images = images_of_sum(op, source), first = static_cast<int>(blockIdx.x) * images;
+  for (int i = static_cast<int>(threadIdx.x); i < images; i += block_threads) {
+    factors[first + i] = by == 0 ? 0 : 1 / by;
+  }
+}
+
+// ---- gradients
+
+/// Every channel of the destination; those beyond the source's get 0.
+__global__ void gradients(LossGradient op, Inputs in, Scalars scalars, Arriving arriving,
+                          const PixelSums* sums, Tensor destination) {
+  const Parameters p(in.op, scalars.get());
+  const bool softmax = in.op.type == CNNLossType::SoftMaxCrossEntropy, by_labels = op.byLabels != 0;
+  const long long count = in.source.pixels() * destination.desc.c;
+  for (const Index at : Elements(count, in.source.desc.h, in.source.desc.w, destination.desc.c)) {
+    if (at.c >= in.source.desc.c) {
+      store(destination, at, 0.0F);
+      continue;
+    }
+    const float y = load(in.source, at);
+    if (softmax && op.exactSoftMax != 0 && !by_labels) {
+      const PixelSums pixel = sums[pixel_number(in.source, at)];
+      const double value = exp(pixel.of(y)) * pixel.pulled - pull(in, arriving, p, at);
+      store(destination, at, static_cast<float>(value));
+      continue;
+    }
+    const double factor = arriving.scale(in, p, at), t = in.label(p, at);
+    double slope;
+    if (softmax) {
+      const double logarithm = sums[pixel_number(in.source, at)].of(y);
+      slope = by_labels ? -p.keep * logarithm : expf(static_cast<float>(logarithm)) - t;
+    } else {
+      slope = by_labels ? label_slope_of(op, y, t, p) : slope_of(op, y, t, p);
+    }
+    store(destination, at, static_cast<float>(factor == 0 ? 0 : factor * slope));
+  }
+}
+
+}  // namespace
+
+StepPtr prepare(const Loss& op, Descs slots, Engine&) {
+  const std::vector<TensorDesc> descs(slots.begin(), slots.end());
+  const TensorDesc source = descs[Loss::source];
+  const bool each = op.reduction == CNNReductionType::None;
+  const auto rows = static_cast<std::size_t>(source.n) * static_cast<std::size_t>(source.h);
+  const std::size_t row_bytes = each ? 0 : rows * sizeof(RowSum);
+  const auto body = [op, descs, row_bytes, each](const Args& args) {
+    const Inputs in(op, args, descs, Loss::source);
+    const Scalars given = scalars<Loss::Scalars>(args);
+    const Tensor destination = tensor(args, descs, Loss::loss);
+    auto* row_sums = static_cast<RowSum*>(args.scratch);
+    auto* pixel_sums =
+        reinterpret_cast<PixelSums*>(static_cast<std::byte*>(args.scratch) + row_bytes);
+    if (op.type == CNNLossType::SoftMaxCrossEntropy) {
+      launch(args, in.source.pixels() * warp, sum_pixels, in, given, Arriving{}, false, pixel_sums);
+    }
+    if (each) {
+      launch(args, in.source.count(), losses, in, given, pixel_sums, destination);
+      return;
+    }
+    launch_blocks(args, in.rows(), sum_rows, in, given, pixel_sums, true, row_sums);
+    launch_blocks(args, in.source.desc.n / images_of_sum(op, in.source.desc), reduce, op,
+                  in.source.desc, given, row_sums, destination);
+  };
+  return make_step(slots, "cuda loss", body, row_bytes + pixel_sums_bytes(op.type, source));
+}
+
+StepPtr prepare(const LossGradient& op, Descs slots, Engine&) {
+  using Op = LossGradient;
+  const std::vector<TensorDesc> descs(slots.begin(), slots.end());
+  const TensorDesc source = descs[Op::source];
+  const auto images = static_cast<std::size_t>(source.n);
+  const auto rows = images * static_cast<std::size_t>(source.h);
+  const bool counts_weights = op.forward.reduction == CNNReductionType::SumByNonZeroWeights &&
+                              op.forward.type != CNNLossType::CosineDistance &&
+                              op.ignoreReduction == 0;
+  const std::size_t row_bytes = counts_weights ? rows * sizeof(RowSum) : 0;
+  const std::size_t factor_bytes = counts_weights ? images * sizeof(double) : 0;
+  const auto body = [=](const Args& args) {
+    const Inputs in(op.forward, args, descs, Op::source);
+    const Scalars given = scalars<Loss::Scalars>(args);
+    auto* row_sums = static_cast<RowSum*>(args.scratch);
+    auto* factors = reinterpret_cast<double*>(static_cast<std::byte*>(args.scratch) + row_bytes);
+    auto* pixel_sums = reinterpret_cast<PixelSums*>(static_cast<std::byte*>(args.scratch) +
+                                                    row_bytes + factor_bytes);
+    Arriving arriving{tensor(args, descs, Op::gradient),
+                      op.forward.reduction == CNNReductionType::None,
+                      op.forward.reduceAcrossBatch != 0, 1, nullptr};
+    if (counts_weights) {
+      launch_blocks(args, in.rows(), sum_rows, in, given, nullptr, false, row_sums);
+      launch_blocks(args, source.n / images_of_sum(op.forward, source), reduction_factors,
+                    op.forward, source, row_sums, factors);
+      arriving.factors = factors;
+    } else if (op.ignoreReduction == 0) {
+      const double by = divisor(op.forward, source, 0);
+      arriving.factor = by == 0 ? 0 : 1 / by;
+    }
+    if (op.forward.type == CNNLossType::SoftMaxCrossEntropy) {
+      const bool pulls = op.exactSoftMax != 0 && op.byLabels == 0;
+      launch(args, in.source.pixels() * warp, sum_pixels, in, given, arriving, pulls, pixel_sums);
+    }
+    const Tensor destination = tensor(args, descs, Op::destination);
+    launch(args, in.source.pixels() * destination.desc.c, gradients, op, in, given, arriving,
+           pixel_sums, destination);
+  };
+  return make_step(slots, "cuda loss gradient", body,
+                   row_bytes + factor_bytes + pixel_sums_bytes(op.forward.type, source));
+}
+
+}  // namespace cermet::cuda

@@ -1,0 +1,141 @@
+// PoolingMax: the largest tap of each window. PoolingMaxGradient: the sum of the gradients of the
+// windows whose first largest tap a pixel is (ops/pooling.h). Zeros outside take part with Zero
+// edges but lose a tie to a tap inside; the first NaN wins always.
+
+#include "cuda/tensor.cuh"
+
+namespace cermet::cuda {
+namespace {
+
+constexpr int nobody = -1;
+
+/// The first largest tap of a window: its value, and its source pixel y * w + x or `nobody` where
+/// that is a zero outside.
+struct Winner {
+  float value;
+  int pixel;
+};
+
+/// Of the window whose result is element `of`.
+__device__ Winner winner(const Window& window, const Tensor& source, const Index& of) {
+  const TensorDesc& desc = source.desc;
+  const int top = of.y * window.strideY - window.padTop;
+  const int left = of.x * window.strideX - window.padLeft;
+  const long long origin = source.offset({of.n, 0, 0, of.c});
+  Winner best{0.0F, nobody};
+  bool outside = false;
+  for (int q = 0; q < window.kernelHeight; ++q) {
+    const int y = top + q * window.dilationY, near_y = min(max(y, 0), desc.h - 1);
+    for (int p = 0; p < window.kernelWidth; ++p) {
+      const int x = left + p * window.dilationX, near_x = min(max(x, 0), desc.w - 1);
+      if (window.clampEdges == 0 && (near_y != y || near_x != x)) {
+        outside = true;
+        continue;
+      }
+      const float tap = load(source, origin + near_y * desc.stride_h + near_x * desc.stride_w);
+      const bool wins = !(tap <= best.value) && best.value == best.value;
+      if (best.pixel == nobody || wins) best = {tap, near_y * desc.w + near_x};
+    }
+  }
+  if (outside && best.value < 0.0F) return {0.0F, nobody};
+  return best;
+}
+
+__global__ void pool(Window window, Tensor source, Tensor destination) {
+  for (const Index at : elements(destination)) {
+    store(destination, at, winner(window, source, at).value);
+  }
+}
+
+/// One a gradient element, in row-major order.
+__global__ void find_winners(Window window, Tensor source, Tensor gradient, int* winners) {
+  const TensorDesc& desc = gradient.desc;
+  for (const long long i : grid_stride(gradient.count())) {
+    winners[i] = winner(window, source, index_of(i, desc.h, desc.w, desc.c)).pixel;
+  }
+}
+
+/// Windows along one axis.
+struct Axis {
+  int kernel, stride, pad, dilation;
+  bool clamp;
+};
+struct Range {
+  int begin, end;
+};
+
+/// Windows below `count` that may read position `at` of a source `extent` long.
+__device__ Range readers(const Axis& axis, int at, int extent, int count) {
+  if (at < 0 || at >= extent) return {0, 0};
+  const int last = at + axis.pad, first = last - axis.dilation * (axis.kernel - 1);
+  Range range{first <= 0 ? 0 : (first + axis.stride - 1) / axis.stride,
+              last < 0 ? 0 : min(last / axis.stride + 1, count)};
+  if (axis.clamp && at == 0) range.begin = 0;
+  if (axis.clamp && at == extent - 1) range.end = count;
+  return range;
+}
+
+/// `winners` may be null: they are found anew.
+__global__ void gather(PoolingMaxGradient op, Tensor gradient, Tensor source, Tensor destination,
+                       const int* winners) {
+  const Window& window = op.forward.window;
+  const bool clamp = window.clampEdges != 0;
+  const Axis vertical{window.kernelHeight, window.strideY, window.padTop, window.dilationY, clamp};
+  const Axis across{window.kernelWidth, window.strideX, window.padLeft, window.dilationX, clamp};
+  const TensorDesc& desc = gradient.desc;
+  for (const Index at : elements(destination)) {
+    const int y = at.y + op.originY, x = at.x + op.originX;
+    const Range lines = readers(vertical, y, source.desc.h, desc.h);
+    const Range columns = readers(across, x, source.desc.w, desc.w);
+    float sum = 0;
+    for (int j = lines.begin; j < lines.end; ++j) {
+      const long long row = (static_cast<long long>(at.n) * desc.h + j) * desc.w;
+      for (int i = columns.begin; i < columns.end; ++i) {
+        const Index reader{at.n, j, i, at.c};
+        const int pixel = winners != nullptr ? winners[(row + i) * desc.c + at.c]
+                                             : winner(window, source, reader).pixel;
+        if (pixel == y * source.desc.w + x) sum += load(gradient, reader);
+      }
+    }
+    store(destination, at, sum);
+  }
+}
+
+bool overlaps(const Window& window) {
+  return window.dilationX * (window.kernelWidth - 1) >= window.strideX ||
+         window.dilationY * (window.kernelHeight - 1) >= window.strideY;
+}
+
+}  // namespace
+
+StepPtr prepare(const PoolingMax& op, Descs slots, Engine&) {
+  const TensorDesc from = slots[PoolingMax::source], to = slots[PoolingMax::destination];
+  return make_step(slots, "cuda pooling max", [from, to, window = op.window](const Args& args) {
+    const Tensor destination{to, args.slots[PoolingMax::destination]};
+    launch(args, destination.count(), pool, window, Tensor{from, args.slots[PoolingMax::source]},
+           destination);
+  });
+}
+
+// Where windows overlap, a pixel asks several of them, so each finds its winner once beforehand.
+StepPtr prepare(const PoolingMaxGradient& op, Descs slots, Engine&) {
+  using Op = PoolingMaxGradient;
+  const TensorDesc g = slots[Op::gradient], from = slots[Op::source], to = slots[Op::destination];
+  const bool twice = overlaps(op.forward.window);
+  const std::size_t scratch = twice ? static_cast<std::size_t>(g.count()) * sizeof(int) : 0;
+  const auto body = [=](const Args& args) {
+    const Tensor gradient{g, args.slots[Op::gradient]}, source{from, args.slots[Op::source]};
+    const Tensor destination{to, args.slots[Op::destination]};
+    auto* winners = twice ? static_cast<int*>(args.scratch) : nullptr;
+    if (twice) {
+      launch(args, gradient.count(), find_winners, op.forward.window, source, gradient, winners);
+    }
+    launch(args, destination.count(), gather, op, gradient, source, destination, winners);
+  };
+  return make_step(slots, twice ? "cuda pooling max, winners first" : "cuda pooling max", body,
+                   scratch);
+}
+
+StepPtr prepare(const NeuronPoolingMax&, Descs, Engine&) { return nullptr; }
+
+}  // namespace cermet::cuda

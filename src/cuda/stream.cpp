@@ -1,0 +1,193 @@
+#include "cuda/stream.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "cermet/core/error.h"
+#include "cuda/cudnn.h"
+
+namespace cermet::cuda {
+namespace {
+
+constexpr std::size_t fewest_runs = 3;  // shorter lists gain nothing
+constexpr std::size_t most_lists = 32;
+constexpr std::size_t key_bytes = offsetof(StepRun, scalars);
+
+}  // namespace
+
+/// A list of steps, and the graph that stands for it.
+struct CudaStream::Captured {
+  std::size_t hash = 0;
+  std::vector<StepRun> runs;
+  std::vector<std::shared_ptr<const Step>> steps;  // so that no other takes the address of one
+  cudaGraphExec_t graph = nullptr;
+  std::byte* scalars = nullptr;  // those of `runs`, on the device
+  bool hopeless = false;
+
+  Captured() = default;
+  Captured(const Captured&) = delete;
+  Captured& operator=(const Captured&) = delete;
+  ~Captured() {
+    if (scalars != nullptr) static_cast<void>(cudaFree(scalars));  // waits for the work
+    if (graph != nullptr) static_cast<void>(cudaGraphExecDestroy(graph));
+  }
+  [[nodiscard]] bool is(std::size_t of, std::span<const StepRun> list) const {
+    return hash == of && std::equal(runs.begin(), runs.end(), list.begin(), list.end(),
+                                    [](const StepRun& a, const StepRun& b) {
+                                      return std::memcmp(&a, &b, key_bytes) == 0;
+                                    });
+  }
+};
+
+CudaStream::CudaStream(int device) : device_(device) {
+  check(cudaSetDevice(device), "cudaSetDevice");
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  for (cudaEvent_t& event : events_)
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+}
+
+CudaStream::~CudaStream() {
+  static_cast<void>(cudaSetDevice(device_));
+  for (cudaEvent_t event : events_) static_cast<void>(cudaEventDestroy(event));
+  static_cast<void>(cudaStreamDestroy(stream_));
+}
+
+// ---- lists of steps
+
+void CudaStream::run(std::span<const StepRun> runs) {
+  if (runs.size() < fewest_runs) {
+    Stream::run(runs);
+    return;
+  }
+  Captured& list = find(runs);
+  if (list.steps.empty()) {  // seen for the first time
+    for (const StepRun& run : runs) list.steps.push_back(run.step->shared_from_this());
+    Stream::run(runs);
+    return;
+  }
+  if (list.graph == nullptr && (list.hopeless || !capture(list, runs))) {
+    list.hopeless = true;
+    Stream::run(runs);
+    return;
+  }
+  replay(list, runs);
+}
+
+CudaStream::Captured& CudaStream::find(std::span<const StepRun> runs) {
+  std::size_t hash = 14695981039346656037U;
+  for (const StepRun& run : runs) {
+    const auto mix = [&](const void* pointer) {
+      hash = (hash ^ reinterpret_cast<std::uintptr_t>(pointer)) * 1099511628211U;
+    };
+    mix(run.step);
+    for (std::size_t slot = 0; slot < run.step->slots.size(); ++slot) mix(run.slots[slot]);
+  }
+  const auto found = std::find_if(lists_.begin(), lists_.end(),
+                                  [&](const Captured& list) { return list.is(hash, runs); });
+  if (found != lists_.end()) {
+    lists_.splice(lists_.begin(), lists_, found);
+    return lists_.front();
+  }
+  if (lists_.size() == most_lists) lists_.pop_back();
+  Captured& fresh = lists_.emplace_front();
+  fresh.hash = hash;
+  fresh.runs.assign(runs.begin(), runs.end());
+  return fresh;
+}
+
+bool CudaStream::capture(Captured& list, std::span<const StepRun> runs) {
+  const std::size_t bytes = runs.size() * max_scalar_bytes;
+  if (cudaMalloc(reinterpret_cast<void**>(&list.scalars), bytes) != cudaSuccess ||
+      cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return false;
+  }
+  capturing_ = &list;
+  being_captured_ = runs;
+  Stream::run(runs);
+  capturing_ = nullptr;
+  cudaGraph_t graph = nullptr;
+  const bool ended = cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph != nullptr;
+  const bool made = ended && cudaGraphInstantiate(&list.graph, graph, 0) == cudaSuccess;
+  if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+  static_cast<void>(cudaGetLastError());
+  if (!made) {
+    list.graph = nullptr;
+    const std::scoped_lock lock(mutex_);  // steps complain of a capture that they break
+    if (failed_mark_ == marks_) failure_ = cudaSuccess;
+    return false;
+  }
+  for (StepRun& run : list.runs) run.scalars.fill(std::byte{0xFF});  // on the device there are none
+  return true;
+}
+
+void CudaStream::replay(Captured& list, std::span<const StepRun> runs) {
+  bool differs = false;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (list.runs[i].scalars == runs[i].scalars) continue;
+    list.runs[i].scalars = runs[i].scalars;
+    differs = true;
+  }
+  if (differs) {
+    // The driver has copied pageable memory when it returns.
+    block_.clear();
+    for (const StepRun& run : runs)
+      block_.insert(block_.end(), run.scalars.begin(), run.scalars.end());
+    note(cudaMemcpyAsync(list.scalars, block_.data(), block_.size(), cudaMemcpyHostToDevice,
+                         stream_),
+         "a copy of scalars");
+  }
+  note(cudaGraphLaunch(list.graph, stream_), "a graph launch");
+}
+
+const void* CudaStream::scalars_on_device(const void* scalars) const {
+  if (capturing_ == nullptr || scalars == nullptr) return nullptr;
+  const auto* at = static_cast<const std::byte*>(scalars);
+  const auto* first = reinterpret_cast<const std::byte*>(being_captured_.data());
+  const auto number = static_cast<std::size_t>(at - first) / sizeof(StepRun);
+  return capturing_->scalars + number * max_scalar_bytes;
+}
+
+void CudaStream::run(const CudnnPlan& plan, CudnnBinding& binding,
+                     const std::array<void*, 3>& addresses, void* workspace) noexcept {
+  try {
+    if (!cudnn_) cudnn_ = std::make_shared<CudnnHandle>(stream_);
+    plan.run(*cudnn_, binding, addresses, workspace);
+  } catch (const std::exception& problem) {
+    fail(cudaErrorUnknown, problem.what());
+  }
+}
+
+// ---- progress and failure
+
+std::uint64_t CudaStream::mark() {
+  // An event that is used again belonged to work which `wait` must have seen the end of.
+  cudaEvent_t event = events_[marks_ % most_in_flight];
+  if (marks_ >= most_in_flight) note(cudaEventSynchronize(event), "a step");
+  note(cudaEventRecord(event, stream_), "an event");
+  return marks_++;
+}
+
+void CudaStream::wait(std::uint64_t mark) {
+  check(cudaSetDevice(device_), "cudaSetDevice");
+  check(cudaEventSynchronize(events_[mark % most_in_flight]), "a step");
+  const std::scoped_lock lock(mutex_);
+  if (failure_ != cudaSuccess && mark >= failed_mark_)
+    check(std::exchange(failure_, cudaSuccess), failed_);
+}
+
+void CudaStream::fail(cudaError_t code, std::string what) {
+  const std::scoped_lock lock(mutex_);
+  if (failure_ != cudaSuccess) return;
+  failure_ = code;
+  failed_ = std::move(what);
+  failed_mark_ = marks_;
+}
+
+void CudaStream::copy(void* to, const void* from, std::size_t bytes) {
+  note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "a copy");
+}
+
+}  // namespace cermet::cuda
