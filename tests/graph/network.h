@@ -10,11 +10,12 @@
 #include "cermet/nn/neuron_nodes.h"
 #include "cermet/nn/pooling_nodes.h"
 #include "cermet/train/parameters.h"
+#include "harness/device.h"
 
 namespace cermet::test {
 
 inline const Device& device() {
-  static const Device one = Device::cpu(2);
+  static const Device one = device_under_test(2);
   return one;
 }
 

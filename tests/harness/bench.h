@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cermet/core/command_buffer.h"
+#include "harness/device.h"
 
 namespace cermet::test {
 
@@ -14,7 +15,8 @@ using Values = std::vector<float>;
 struct Bench {
   Device device;
   CommandQueue queue;
-  explicit Bench(int threads) : device(Device::cpu(threads)), queue(device.makeCommandQueue()) {}
+  explicit Bench(int threads)
+      : device(device_under_test(threads)), queue(device.makeCommandQueue()) {}
   static const Bench& with(int threads) {
     static const std::array<Bench, 2> benches{Bench(1), Bench(2)};
     return benches.at(static_cast<std::size_t>(threads - 1));

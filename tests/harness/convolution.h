@@ -6,6 +6,7 @@
 
 #include "../oracle/convolution.h"
 #include "cermet/cnn/convolution.h"
+#include "device.h"
 #include "random.h"
 #include "subject.h"
 
@@ -226,8 +227,10 @@ class ConvolutionSubjectOf final : public SubjectOf<Forward, Gradient> {
   }
   [[nodiscard]] bool incoming_is_region() const override { return true; }
   [[nodiscard]] bool shared_state() const override { return true; }
-  /// oneDNN's matrix product takes another order of sums for another number of rows.
-  [[nodiscard]] bool bits_depend_on_batch() const override { return fully_connected; }
+  /// A library's matrix product takes another order of sums for another number of rows.
+  [[nodiscard]] bool bits_depend_on_batch() const override {
+    return fully_connected || !device_under_test(1).engine().host_can_access();
+  }
 
  private:
   /// spec: convolution G1; a fully connected layer ignores the offset (9)

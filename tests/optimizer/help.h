@@ -12,6 +12,7 @@
 
 #include "cermet/core/matrix.h"
 #include "cermet/nn/optimizer.h"
+#include "harness/device.h"
 
 namespace cermet::optimizer_test {
 
@@ -23,7 +24,7 @@ inline const Floats example_w{0.5F, -1.5F, 2, 0}, example_g{0.1F, -4, 0.25F, 1},
     example_g2{-0.2F, 1, 0.25F, 0};
 
 inline const Device& device() {
-  static const Device one = Device::cpu(2);
+  static const Device one = test::device_under_test(2);
   return one;
 }
 inline CommandBuffer command_buffer() {

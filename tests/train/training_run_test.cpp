@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "cermet/train/file.h"
+#include "harness/device.h"
 #include "help.h"
 
 namespace cermet {
@@ -21,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 const Device& device() {
-  static const Device one = Device::cpu(2);
+  static const Device one = test::device_under_test(2);
   return one;
 }
 
