@@ -1,6 +1,19 @@
 #include "cuda/matrix_product.h"
 
 namespace cermet::cuda {
+namespace {
+
+/// cuBLASLt refuses a workspace that is aligned to less, and one that it does not need, too.
+constexpr std::size_t workspace_alignment = 256;
+constexpr std::size_t aligned(std::size_t at) {
+  return (at + workspace_alignment - 1) / workspace_alignment * workspace_alignment;
+}
+
+}  // namespace
+
+std::size_t MatrixProduct::workspace_bytes() const {
+  return workspace_ == 0 ? 0 : workspace_ + workspace_alignment;
+}
 
 std::shared_ptr<const MatrixProduct> MatrixProduct::make(Engine& engine, const Shape& shape) {
   std::shared_ptr<MatrixProduct> made(new MatrixProduct);
@@ -66,12 +79,17 @@ MatrixProduct::~MatrixProduct() {
 
 void MatrixProduct::run(const Args& args, const void* left, const void* right, void* result) const {
   constexpr float one = 1, zero = 0;
+  void* const workspace =
+      workspace_ == 0
+          ? nullptr
+          : reinterpret_cast<void*>(aligned(reinterpret_cast<std::size_t>(args.scratch)));
   const cublasStatus_t status = cublasLtMatmul(
       handle_, product_, &one, right, right_, left, left_, accumulate_ ? &one : &zero, result,
-      result_, result, result_, &algorithm_, args.scratch, workspace_, args.stream->get());
-  if (status != CUBLAS_STATUS_SUCCESS)
+      result_, result, result_, &algorithm_, workspace, workspace_, args.stream->get());
+  if (status != CUBLAS_STATUS_SUCCESS) {
     args.stream->fail(cudaErrorUnknown,
                       std::string("cuBLASLt: ") + cublasLtGetStatusString(status));
+  }
 }
 
 }  // namespace cermet::cuda

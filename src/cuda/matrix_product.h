@@ -26,8 +26,8 @@ class MatrixProduct {
   MatrixProduct(const MatrixProduct&) = delete;
   MatrixProduct& operator=(const MatrixProduct&) = delete;
 
-  /// At the begin of the scratch memory.
-  [[nodiscard]] std::size_t workspace_bytes() const { return workspace_; }
+  /// Scratch memory, taken from its begin.
+  [[nodiscard]] std::size_t workspace_bytes() const;
   void run(const Args& args, const void* left, const void* right, void* result) const;
 
  private:
