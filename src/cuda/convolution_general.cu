@@ -117,7 +117,7 @@ struct Deal {
 
   Deal(const Geometry& windows, const TensorDesc& desc, bool has_weights, bool has_biases)
       : geometry(windows), gradient{desc, nullptr} {
-    constexpr long long smallest = 256, blocks = 1024;
+    constexpr long long smallest = 256, blocks = 1024, most_chunks = 128;
     tiles = (desc.c + lanes - 1) / lanes;
     channel_blocks = (geometry.source_channels + together - 1) / together;
     const int all = geometry.y.kernel * geometry.x.kernel * channel_blocks;
@@ -125,7 +125,7 @@ struct Deal {
     positions = (has_biases ? all + 1 : all) - first;
     const long long pixels = gradient.pixels();
     const long long units = std::max(1LL, static_cast<long long>(tiles) * positions);
-    const long long most = std::max(1LL, blocks / units);
+    const long long most = std::clamp(blocks / units, 1LL, most_chunks);
     chunk = std::max(smallest, (pixels + most - 1) / most);
     chunks = static_cast<int>((pixels + chunk - 1) / chunk);
   }
@@ -211,6 +211,7 @@ __global__ void sum_products(Deal deal, Tensor gradient, Tensor source, float* s
 __device__ void put(const Deal& deal, const float* sums, bool accumulate, long long number,
                     const Tensor& to, long long offset) {
   double sum = 0;
+#pragma unroll 8
   for (int chunk = 0; chunk < deal.chunks; ++chunk) {
     sum += static_cast<double>(sums[chunk * deal.sums() + number]);
   }
