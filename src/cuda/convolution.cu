@@ -21,6 +21,20 @@ __global__ void finish(Activation activation, Tensor biases, Tensor slopes, Tens
   }
 }
 
+/// The same for destinations that are arrays of float4, `channels` / 4 of them a pixel, and no
+/// slopes. `biases` may be null.
+__global__ void finish_flat(Activation activation, const float4* biases, int channels,
+                            float4* destination, long long count) {
+  for (const long long i : grid_stride(count)) {
+    float4 value = destination[i];
+    if (biases != nullptr) {
+      value = each([](float a, float b) { return a + b; }, value,
+                   biases[static_cast<int>(i % (channels / 4))]);
+    }
+    destination[i] = each([&](float x) { return activate(activation, x, 0.0F); }, value);
+  }
+}
+
 __global__ void add(Tensor source, Tensor destination) {
   for (const Index at : elements(destination))
     store(destination, at, load(destination, at) + load(source, at));
@@ -82,6 +96,13 @@ StepPtr prepare(const Convolution& op, Descs slots, Engine& engine) {
     const Tensor destination = tensor(args, descs, Op::destination);
     Tensor slopes = tensor(args, descs, Op::slopes);
     if (op.activation.type != CNNNeuronType::PReLU) slopes.data = nullptr;
+    if (!slopes.present() && destination.desc.c % 4 == 0 && are_flat({destination}) &&
+        (!biases.present() || are_flat({biases}))) {
+      launch(args, destination.count() / 4, finish_flat, op.activation,
+             static_cast<const float4*>(biases.data), destination.desc.c,
+             args.at<float4>(Op::destination), destination.count() / 4);
+      return;
+    }
     launch(args, destination.count(), finish, op.activation, biases, slopes, destination);
   };
   if (const Rows rows = rows_of(op, source, slots[Op::weights], to)) {
@@ -155,9 +176,14 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
       return make_step(slots, "cublas product", body, workspace + bias_bytes);
     }
   }
+  constexpr int few = 4;  // channels of the source, for which cuDNN's plans take longer
+  if (op.forward.groups == 1 && source.c <= few) return tap_gradient_weights(op, slots);
   const Pass pass{
       CudnnPlan::make(engine, CudnnPlan::Pass::weights, op.forward, {source, weights, gradient})};
-  if (!pass) return general_gradient_weights(op, slots);
+  if (!pass) {
+    return op.forward.groups == 1 ? tap_gradient_weights(op, slots)
+                                  : general_gradient_weights(op, slots);
+  }
   const std::size_t workspace = aligned(pass.plan->workspace_bytes());
   // Not by cuDNN's beta: there are plans that ignore it.
   const std::size_t sums =

@@ -117,7 +117,7 @@ struct Deal {
 
   Deal(const Geometry& windows, const TensorDesc& desc, bool has_weights, bool has_biases)
       : geometry(windows), gradient{desc, nullptr} {
-    constexpr long long smallest = 256, blocks = 1024, most_chunks = 128;
+    constexpr long long smallest = 64, blocks = 1024, most_chunks = 128;
     tiles = (desc.c + lanes - 1) / lanes;
     channel_blocks = (geometry.source_channels + together - 1) / together;
     const int all = geometry.y.kernel * geometry.x.kernel * channel_blocks;
@@ -208,31 +208,174 @@ __global__ void sum_products(Deal deal, Tensor gradient, Tensor source, float* s
   }
 }
 
-__device__ void put(const Deal& deal, const float* sums, bool accumulate, long long number,
-                    const Tensor& to, long long offset) {
-  double sum = 0;
-#pragma unroll 8
-  for (int chunk = 0; chunk < deal.chunks; ++chunk) {
-    sum += static_cast<double>(sums[chunk * deal.sums() + number]);
-  }
+__device__ void put(const Tensor& to, long long offset, double sum, bool accumulate) {
   const auto value = static_cast<float>(sum);
   store(to, offset, accumulate ? load(to, offset) + value : value);
 }
 
-__global__ void put_weights(Deal deal, const float* sums, bool accumulate, Tensor weights) {
-  for (const Index at : elements(weights)) {
-    put(deal, sums, accumulate, deal.number(at.y, at.x, at.c, at.n), weights, weights.offset(at));
+/// A block for 32 gradient channels of a tap; the tap after the last is the bias.
+__global__ void put_sums(Deal deal, const float* sums, bool accumulate, int first_tap,
+                         Tensor weights, Tensor biases) {
+  const Geometry& g = deal.geometry;
+  const int channels = deal.gradient.desc.c, tiles = (channels + lanes - 1) / lanes;
+  const int tap = first_tap + static_cast<int>(blockIdx.x) / tiles;
+  const int k =
+      static_cast<int>(blockIdx.x) % tiles * lanes + static_cast<int>(threadIdx.x) % lanes;
+  const int c = tap % g.source_channels, p = tap / g.source_channels % g.x.kernel,
+            q = tap / g.source_channels / g.x.kernel;
+  const bool active = k < channels;
+  const double sum =
+      sum_over_warps(sums + deal.number(q, p, c, k), deal.chunks, deal.sums(), active);
+  if (!active || threadIdx.x >= lanes) return;
+  if (q == g.y.kernel) {
+    put(biases, k, sum, accumulate);
+  } else {
+    put(weights, weights.offset({k, q, p, c}), sum, accumulate);
   }
 }
 
-__global__ void put_biases(Deal deal, const float* sums, bool accumulate, Tensor biases) {
-  for (const long long k : grid_stride(biases.count())) {
-    const long long number = deal.number(deal.geometry.y.kernel, 0, 0, static_cast<int>(k));
-    put(deal, sums, accumulate, number, biases, k);
+// ---- weights without groups: a warp multiplies 32 channels of the gradient with 32 taps
+
+/// A tap is a place of the window and a channel of the source, in the order of the weights; the
+/// bias is one more, which reads 1. Each block sums the pixels of a chunk for one tile of taps and
+/// one of gradient channels; a second kernel adds the chunks in order.
+struct Taps {
+  static constexpr int tile = 32, warps = block_threads / tile;
+  static constexpr int ahead = 4;  // pixels that a warp loads before it multiplies
+  Geometry geometry;
+  int weights, count, tiles, channel_tiles, chunks;
+  long long pixels, chunk;
+
+  Taps(const Geometry& windows, const TensorDesc& gradient, bool has_weights, bool has_biases)
+      : geometry(windows),
+        weights(has_weights ? windows.y.kernel * windows.x.kernel * windows.source_channels : 0),
+        count(weights + (has_biases ? 1 : 0)),
+        tiles((count + tile - 1) / tile),
+        channel_tiles((gradient.c + tile - 1) / tile),
+        pixels(gradient.pixels()) {
+    constexpr long long smallest = warps * ahead, blocks = 2048, most_chunks = 256;
+    const long long most =
+        std::clamp(blocks / (static_cast<long long>(tiles) * channel_tiles), 1LL, most_chunks);
+    chunk = std::max(smallest, (pixels + most - 1) / most);
+    chunks = static_cast<int>((pixels + chunk - 1) / chunk);
+  }
+  [[nodiscard]] long long blocks() const {
+    return static_cast<long long>(chunks) * tiles * channel_tiles;
+  }
+  /// Sums of a chunk: tile^2 for each pair of tiles.
+  __host__ __device__ long long sums() const {
+    return static_cast<long long>(tiles) * channel_tiles * tile * tile;
+  }
+  __device__ long long number(int tap, int k) const {
+    const long long pair = static_cast<long long>(tap / tile) * channel_tiles + k / tile;
+    return (pair * tile + tap % tile) * tile + k % tile;
+  }
+};
+
+__global__ void __launch_bounds__(block_threads)
+    multiply_taps(Taps taps, Tensor gradient, Tensor source, float* sums) {
+  constexpr int tile = Taps::tile;
+  __shared__ float parts[Taps::warps][tile];
+  const int lane = static_cast<int>(threadIdx.x) % tile,
+            warp = static_cast<int>(threadIdx.x) / tile;
+  const int pairs = taps.tiles * taps.channel_tiles;
+  const int chunk = static_cast<int>(blockIdx.x) / pairs,
+            pair = static_cast<int>(blockIdx.x) % pairs;
+  const int k = pair % taps.channel_tiles * tile + lane;
+  const int tap = pair / taps.channel_tiles * tile + lane;
+  const Geometry& g = taps.geometry;
+  const bool is_weight = tap < taps.weights;
+  const int c = tap % g.source_channels, p = tap / g.source_channels % g.x.kernel,
+            q = tap / g.source_channels / g.x.kernel;
+
+  const long long begin = chunk * taps.chunk;
+  const long long end = begin + taps.chunk < taps.pixels ? begin + taps.chunk : taps.pixels;
+  float totals[tile] = {}, terms[tile] = {};
+  int summed = 0;
+  const auto flush = [&] {
+#pragma unroll
+    for (int t = 0; t < tile; ++t) {
+      totals[t] += terms[t];
+      terms[t] = 0;
+    }
+    summed = 0;
+  };
+  constexpr int ahead = Taps::ahead;
+  for (long long first = begin + warp; first < end; first += Taps::warps * ahead) {
+    float values[ahead], reads[ahead];
+#pragma unroll
+    for (int a = 0; a < ahead; ++a) {
+      const long long i = first + a * Taps::warps;
+      values[a] = 0;
+      reads[a] = tap == taps.weights ? 1.0F : 0.0F;
+      if (i >= end) continue;
+      Index at = index_of(i, gradient.desc.h, gradient.desc.w, 1);
+      at.c = k;
+      if (k < gradient.desc.c) values[a] = load(gradient, at);
+      if (!is_weight) continue;
+      const int row = g.y.position(at.y, q), column = g.x.position(at.x, p);
+      if (row >= 0 && column >= 0) reads[a] = load(source, Index{at.n, row, column, c});
+    }
+#pragma unroll
+    for (int a = 0; a < ahead; ++a) {
+#pragma unroll
+      for (int t = 0; t < tile; ++t)
+        terms[t] = fmaf(values[a], __shfl_sync(0xFFFFFFFFU, reads[a], t), terms[t]);
+    }
+    summed += ahead;
+    if (summed >= stretch) flush();
+  }
+  flush();
+#pragma unroll
+  for (int t = 0; t < tile; ++t) {
+    parts[warp][lane] = totals[t];
+    __syncthreads();
+    if (warp == 0) {
+      double sum = 0;
+      for (int other = 0; other < Taps::warps; ++other)
+        sum += static_cast<double>(parts[other][lane]);
+      sums[chunk * taps.sums() + (static_cast<long long>(pair) * tile + t) * tile + lane] =
+          static_cast<float>(sum);
+    }
+    __syncthreads();
+  }
+}
+
+/// A block for 32 gradient channels of a tap.
+__global__ void put_taps(Taps taps, const float* sums, bool accumulate, Tensor weights,
+                         Tensor biases, int channels) {
+  const int tap = static_cast<int>(blockIdx.x) / taps.channel_tiles;
+  const int k = static_cast<int>(blockIdx.x) % taps.channel_tiles * Taps::tile +
+                static_cast<int>(threadIdx.x) % Taps::tile;
+  const double sum = sum_over_warps(sums + taps.number(tap, k), taps.chunks, taps.sums(), true);
+  if (k >= channels || threadIdx.x >= Taps::tile) return;
+  if (tap == taps.weights) {
+    put(biases, k, sum, accumulate);
+  } else {
+    put(weights, k * weights.desc.stride_n + tap, sum, accumulate);
   }
 }
 
 }  // namespace
+
+StepPtr tap_gradient_weights(const ConvolutionGradientWeights& op, Descs slots) {
+  using Op = ConvolutionGradientWeights;
+  const std::vector<TensorDesc> descs(slots.begin(), slots.end());
+  const Taps taps(Geometry(op.forward, descs[Op::source], descs[Op::gradient]), descs[Op::gradient],
+                  descs[Op::weightGradient].present(), descs[Op::biasGradient].present());
+  const auto body = [descs, taps, accumulate = op.accumulate != 0](const Args& args) {
+    auto* sums = static_cast<float*>(args.scratch);
+    const Tensor gradient = tensor(args, descs, Op::gradient);
+    launch_blocks(args, taps.blocks(), multiply_taps, taps, gradient,
+                  tensor(args, descs, Op::source), sums);
+    launch_blocks(args, static_cast<long long>(taps.count) * taps.channel_tiles, put_taps, taps,
+                  sums, accumulate, tensor(args, descs, Op::weightGradient),
+                  tensor(args, descs, Op::biasGradient), gradient.desc.c);
+  };
+  return make_step(slots, "cuda tap weight gradient", body,
+                   static_cast<std::size_t>(taps.chunks) * static_cast<std::size_t>(taps.sums()) *
+                       sizeof(float));
+}
 
 StepPtr general_convolution(const Convolution& op, Descs slots) {
   const std::vector<TensorDesc> descs(slots.begin(), slots.end());
@@ -269,12 +412,12 @@ StepPtr general_gradient_weights(const ConvolutionGradientWeights& op, Descs slo
     const Tensor biases = tensor(args, descs, Op::biasGradient);
     launch_blocks(args, deal.blocks(), sum_products, deal, tensor(args, descs, Op::gradient),
                   tensor(args, descs, Op::source), sums);
-    if (weights.present()) {
-      launch(args, weights.count(), put_weights, deal, sums, accumulate, weights);
-    }
-    if (biases.present()) {
-      launch(args, biases.count(), put_biases, deal, sums, accumulate, biases);
-    }
+    const int taps =
+        deal.geometry.y.kernel * deal.geometry.x.kernel * deal.geometry.source_channels;
+    const int first = weights.present() ? 0 : taps, end = taps + (biases.present() ? 1 : 0);
+    const int tiles = (deal.gradient.desc.c + lanes - 1) / lanes;
+    launch_blocks(args, static_cast<long long>(end - first) * tiles, put_sums, deal, sums,
+                  accumulate, first, weights, biases);
   };
   return make_step(slots, "cuda general weight gradient", body,
                    static_cast<std::size_t>(deal.chunks) * static_cast<std::size_t>(deal.sums()) *

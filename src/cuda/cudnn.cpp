@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 
 #include "cermet/core/error.h"
 
@@ -144,9 +145,126 @@ PassNames names_of(CudnnPlan::Pass pass) {
            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA}};
 }
 
+struct Candidate {
+  cudnnBackendDescriptor_t plan;
+  std::size_t workspace;
+  std::string name;
+};
+
+std::vector<cudnnBackendDescriptor_t> configurations(Builder& builder,
+                                                     cudnnBackendDescriptor_t graph,
+                                                     cudnnBackendHeurMode_t mode) {
+  builder.forgive();
+  cudnnBackendDescriptor_t heuristics = builder.create(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+  builder.set(heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+              graph);
+  builder.set(heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode);
+  builder.finish(heuristics);
+  std::int64_t count = 0, got = 0;
+  builder.note(cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, nullptr));
+  if (!builder.good() || count == 0) return {};
+  std::vector<cudnnBackendDescriptor_t> found(static_cast<std::size_t>(count));
+  for (auto& config : found) config = builder.create(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+  builder.note(cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &got,
+                                        static_cast<void*>(found.data())));
+  found.resize(builder.good() ? static_cast<std::size_t>(got) : 0);
+  return found;
+}
+
+std::string problem_of(CudnnPlan::Pass pass, const Convolution& op,
+                       const CudnnPlan::Tensors& tensors) {
+  const Window& w = op.window;
+  std::string text = "pass ";
+  const auto add = [&](std::int64_t number) { text.append(std::to_string(number)).append(" "); };
+  add(static_cast<int>(pass));
+  for (const TensorDesc* one : {&tensors.source, &tensors.weights, &tensors.destination}) {
+    for (const std::int32_t extent : {one->n, one->h, one->w, one->c}) add(extent);
+    for (const std::int64_t stride : {one->stride_n, one->stride_h, one->stride_w}) add(stride);
+  }
+  for (const std::int32_t number : {w.kernelHeight, w.kernelWidth, w.strideY, w.strideX, w.padTop,
+                                    w.padLeft, w.dilationY, w.dilationX, op.groups})
+    add(number);
+  return text;
+}
+
+/// Device memory full of small numbers: zeros may run faster than data.
+class Block {
+ public:
+  Block(Engine& engine, std::size_t bytes)
+      : engine_(engine), bytes_(std::max<std::size_t>(bytes, 1)) {
+    memory_ = engine_.allocate(bytes_);
+    constexpr int small = 0x3C;  // four of it: 0.0115
+    static_cast<void>(cudaMemset(memory_, small, bytes_));
+  }
+  ~Block() { engine_.release(memory_, bytes_); }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  [[nodiscard]] void* get() const { return memory_; }
+
+ private:
+  Engine& engine_;
+  std::size_t bytes_;
+  void* memory_ = nullptr;
+};
+
+/// Times plans. Work that is under way disturbs the times, never the results.
+class Trial {
+ public:
+  Trial(Engine& engine, const CudnnPlan::Tensors& tensors)
+      : engine_(engine), tensors_{&tensors.source, &tensors.weights, &tensors.destination} {}
+  ~Trial() {
+    for (cudaEvent_t event : {start_, end_}) {
+      if (event != nullptr) static_cast<void>(cudaEventDestroy(event));
+    }
+  }
+  Trial(const Trial&) = delete;
+  Trial& operator=(const Trial&) = delete;
+
+  /// The median of some runs; infinite for a plan that fails.
+  [[nodiscard]] float microseconds(const CudnnPlan& plan) {
+    std::array<float, 5> times{};
+    try {
+      if (memory_.empty()) prepare();
+      const Block workspace(engine_, plan.workspace_bytes());
+      const std::array<void*, 3> addresses{memory_[0]->get(), memory_[1]->get(), memory_[2]->get()};
+      CudnnBinding binding;
+      plan.run(engine_.cudnn(), binding, addresses, workspace.get());
+      for (float& time : times) {
+        check(cudaEventRecord(start_, nullptr), "cudaEventRecord");
+        plan.run(engine_.cudnn(), binding, addresses, workspace.get());
+        check(cudaEventRecord(end_, nullptr), "cudaEventRecord");
+        check(cudaEventSynchronize(end_), "a plan of cuDNN");
+        check(cudaEventElapsedTime(&time, start_, end_), "cudaEventElapsedTime");
+      }
+    } catch (const DeviceError&) {
+      return std::numeric_limits<float>::infinity();
+    }
+    std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+    return times[times.size() / 2];
+  }
+
+ private:
+  void prepare() {
+    for (const TensorDesc* d : tensors_) {
+      const auto last =
+          (d->n - 1) * d->stride_n + (d->h - 1) * d->stride_h + (d->w - 1) * d->stride_w + d->c;
+      memory_.push_back(
+          std::make_unique<Block>(engine_, static_cast<std::size_t>(last) * sizeof(float)));
+    }
+    check(cudaEventCreate(&start_), "cudaEventCreate");
+    check(cudaEventCreate(&end_), "cudaEventCreate");
+  }
+  Engine& engine_;
+  std::array<const TensorDesc*, 3> tensors_;
+  std::vector<std::unique_ptr<Block>> memory_;
+  cudaEvent_t start_ = nullptr, end_ = nullptr;
+};
+
 /// Whether an engine takes no liberty: no atomics, no tensor cores, no transforms, no rounding.
-bool is_exact(Builder& builder, cudnnBackendDescriptor_t config) {
-  cudnnBackendDescriptor_t with = builder.create(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+/// `with` receives it.
+bool is_exact(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t with) {
   std::int64_t count = 0;
   if (cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                                1, &count, static_cast<void*>(&with)) != CUDNN_STATUS_SUCCESS)
@@ -196,46 +314,49 @@ std::shared_ptr<const CudnnPlan> CudnnPlan::make(Engine& engine, Pass pass, cons
   builder.finish(graph);
   if (!builder.good()) return nullptr;
 
+  std::vector<Candidate> candidates;
   for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-    builder.forgive();
-    cudnnBackendDescriptor_t heuristics = builder.create(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-    builder.set(heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                graph);
-    builder.set(heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode);
-    builder.finish(heuristics);
-    std::int64_t count = 0;
-    builder.note(cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                          CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, nullptr));
-    if (!builder.good() || count == 0) continue;
-    std::vector<cudnnBackendDescriptor_t> configs(static_cast<std::size_t>(count));
-    for (auto& config : configs) config = builder.create(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-    std::int64_t got = 0;
-    builder.note(cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                          CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &got,
-                                          static_cast<void*>(configs.data())));
-    if (!builder.good()) continue;
-    configs.resize(static_cast<std::size_t>(got));
-    for (cudnnBackendDescriptor_t config : configs) {
-      if (!is_exact(builder, config)) continue;
+    for (cudnnBackendDescriptor_t config : configurations(builder, graph, mode)) {
+      constexpr std::size_t most_candidates = 8;
+      if (candidates.size() == most_candidates) break;
       builder.forgive();
+      cudnnBackendDescriptor_t with = builder.create(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+      if (!is_exact(config, with)) continue;
       cudnnBackendDescriptor_t plan = builder.create(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
       builder.set(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle.get());
       builder.set(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                   config);
       builder.finish(plan);
-      std::int64_t workspace = 0, one = 0;
+      std::int64_t workspace = 0, number = 0, one = 0;
       builder.note(cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
                                             CUDNN_TYPE_INT64, 1, &one, &workspace));
+      builder.note(cudnnBackendGetAttribute(with, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64,
+                                            1, &one, &number));
       constexpr std::int64_t most = std::int64_t{1} << 28;
       if (!builder.good() || workspace > most) continue;
-      std::shared_ptr<CudnnPlan> made(new CudnnPlan);
-      made->plan_ = plan;
-      made->workspace_ = static_cast<std::size_t>(workspace);
-      made->owned_ = builder.release();
-      return made;
+      const std::string name = "engine " + std::to_string(number) + ", plan " +
+                               std::to_string(candidates.size()) + ", workspace " +
+                               std::to_string(workspace);
+      candidates.push_back({plan, static_cast<std::size_t>(workspace), name});
     }
+    if (!candidates.empty()) break;
   }
-  return nullptr;
+  if (candidates.empty()) return nullptr;
+
+  std::shared_ptr<CudnnPlan> made(new CudnnPlan);
+  made->owned_ = builder.release();
+  std::vector<std::string> names;
+  for (const Candidate& one : candidates) names.push_back(one.name);
+  Trial trial(engine, tensors);
+  const std::size_t best =
+      engine.plans().choose(problem_of(pass, op, tensors), names, [&](std::size_t i) {
+        made->plan_ = candidates[i].plan;
+        made->workspace_ = candidates[i].workspace;
+        return trial.microseconds(*made);
+      });
+  made->plan_ = candidates[best].plan;
+  made->workspace_ = candidates[best].workspace;
+  return made;
 }
 
 CudnnPlan::~CudnnPlan() {

@@ -45,8 +45,8 @@ class CudnnPlan {
   struct Tensors {
     TensorDesc source, weights, destination;  // of the forward convolution, float32
   };
-  /// The first plan of cuDNN's heuristics that is deterministic and computes in float32 without
-  /// rounding its inputs or transforming them. Null if there is none.
+  /// The fastest plan of cuDNN's heuristics that is deterministic and computes in float32 without
+  /// rounding its inputs or transforming them (plan_choices.h). Null if there is none.
   static std::shared_ptr<const CudnnPlan> make(Engine& engine, Pass pass, const Convolution& op,
                                                const Tensors& tensors);
   ~CudnnPlan();

@@ -84,6 +84,8 @@ Engine::Engine(int device) : device_(device) {
     throw DeviceError(CommandBufferError::NotPermitted, problem);
   name_ = std::string("CUDA (") + properties.name + ")";
   multiprocessors_ = properties.multiProcessorCount;
+  plans_ = std::make_unique<PlanChoices>(std::string(properties.name) + ", cuDNN " +
+                                         std::to_string(cudnnGetVersion()));
   check(cudaStreamCreateWithFlags(&transfers_, cudaStreamNonBlocking), "cudaStreamCreate");
 }
 

@@ -18,6 +18,7 @@
 #include "backend/engine_of.h"
 #include "cermet/core/engine.h"
 #include "cermet/ops/catalog.h"
+#include "cuda/plan_choices.h"
 #include "cuda/stream.h"
 
 struct cublasLtContext;
@@ -83,6 +84,7 @@ class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
   /// The handle that plans are made with. Throws DeviceError where cuDNN fails.
   [[nodiscard]] const CudnnHandle& cudnn();
   [[nodiscard]] cublasLtContext* cublas();
+  [[nodiscard]] PlanChoices& plans() { return *plans_; }
 
  private:
   StepPtr make(const OpView& op, Descs descs, Entry entry) override;
@@ -93,6 +95,7 @@ class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
   std::mutex libraries_mutex_;
   std::shared_ptr<const CudnnHandle> cudnn_;
   cublasLtContext* cublas_ = nullptr;
+  std::unique_ptr<PlanChoices> plans_;
 };
 
 /// Addresses of one run, and the stream to enqueue on.

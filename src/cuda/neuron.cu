@@ -25,6 +25,20 @@ __global__ void multiply_derivative(Activation f, Tensor gradient, Tensor source
   }
 }
 
+__global__ void evaluate_flat(Activation f, const float4* source, float4* destination,
+                              long long count) {
+  for (const long long i : grid_stride(count))
+    destination[i] = each([&](float x) { return activate(f, x, 0.0F); }, source[i]);
+}
+
+__global__ void multiply_derivative_flat(Activation f, const float4* gradient, const float4* source,
+                                         float4* destination, long long count) {
+  for (const long long i : grid_stride(count)) {
+    destination[i] =
+        each([&](float g, float x) { return g * derivative(f, x, 0.0F); }, gradient[i], source[i]);
+  }
+}
+
 /// Null for every type but PReLU.
 const float* slopes_of(const Activation& f, const Args& args, std::size_t slot) {
   return f.type == CNNNeuronType::PReLU ? args.at<const float>(slot) : nullptr;
@@ -35,9 +49,15 @@ const float* slopes_of(const Activation& f, const Args& args, std::size_t slot) 
 StepPtr prepare(const Neuron& op, Descs slots, Engine&) {
   const TensorDesc from = slots[Neuron::source], to = slots[Neuron::destination];
   return make_step(slots, "cuda neuron", [from, to, f = op.activation](const Args& args) {
+    const Tensor source{from, args.slots[Neuron::source]};
     const Tensor destination{to, args.slots[Neuron::destination]};
-    launch(args, destination.count(), evaluate, f, Tensor{from, args.slots[Neuron::source]},
-           slopes_of(f, args, Neuron::slopes), destination);
+    const float* slopes = slopes_of(f, args, Neuron::slopes);
+    if (slopes == nullptr && are_flat({source, destination})) {
+      launch(args, destination.count() / 4, evaluate_flat, f, args.at<float4>(Neuron::source),
+             args.at<float4>(Neuron::destination), destination.count() / 4);
+      return;
+    }
+    launch(args, destination.count(), evaluate, f, source, slopes, destination);
   });
 }
 
@@ -46,10 +66,17 @@ StepPtr prepare(const NeuronGradient& op, Descs slots, Engine&) {
   const TensorDesc g = slots[Op::gradient], from = slots[Op::source], to = slots[Op::destination];
   return make_step(
       slots, "cuda neuron", [g, from, to, f = op.forward.activation](const Args& args) {
+        const Tensor gradient{g, args.slots[Op::gradient]}, source{from, args.slots[Op::source]};
         const Tensor destination{to, args.slots[Op::destination]};
-        launch(args, destination.count(), multiply_derivative, f,
-               Tensor{g, args.slots[Op::gradient]}, Tensor{from, args.slots[Op::source]},
-               slopes_of(f, args, Op::slopes), destination);
+        const float* slopes = slopes_of(f, args, Op::slopes);
+        if (slopes == nullptr && are_flat({gradient, source, destination})) {
+          launch(args, destination.count() / 4, multiply_derivative_flat, f,
+                 args.at<float4>(Op::gradient), args.at<float4>(Op::source),
+                 args.at<float4>(Op::destination), destination.count() / 4);
+          return;
+        }
+        launch(args, destination.count(), multiply_derivative, f, gradient, source, slopes,
+               destination);
       });
 }
 

@@ -47,6 +47,18 @@ __global__ void descend(StochasticGradientDescent op,
   }
 }
 
+/// Without momentum.
+__global__ void descend_flat(StochasticGradientDescent op,
+                             ScalarsOf<StochasticGradientDescent::Scalars> given,
+                             const float4* gradient, const float4* values, float4* result,
+                             long long count) {
+  const StochasticGradientDescent::Scalars scalars = given.get();
+  const auto updated = [&](float raw, float w) {
+    return fmaf(-scalars.learningRate, prepared(op.preparation, scalars.gradient, raw, w), w);
+  };
+  for (const long long i : grid_stride(count)) result[i] = each(updated, gradient[i], values[i]);
+}
+
 __global__ void propagate(RMSProp op, ScalarsOf<RMSProp::Scalars> given, Tensor gradient,
                           Tensor values, Tensor squares, Tensor result) {
   const RMSProp::Scalars scalars = given.get();
@@ -87,10 +99,17 @@ StepPtr prepare(const StochasticGradientDescent& op, Descs slots, Engine&) {
   using Op = StochasticGradientDescent;
   const std::vector<TensorDesc> descs(slots.begin(), slots.end());
   return make_step(slots, "cuda gradient descent", [op, descs](const Args& args) {
-    const Tensor values = tensor(args, descs, Op::values);
-    launch(args, values.count(), descend, op, scalars<Op::Scalars>(args),
-           tensor(args, descs, Op::gradient), values, tensor(args, descs, Op::momentum),
-           tensor(args, descs, Op::result));
+    const Tensor values = tensor(args, descs, Op::values), result = tensor(args, descs, Op::result);
+    const Tensor gradient = tensor(args, descs, Op::gradient);
+    const Tensor momentum = tensor(args, descs, Op::momentum);
+    if (!momentum.present() && are_flat({gradient, values, result})) {
+      launch(args, values.count() / 4, descend_flat, op, scalars<Op::Scalars>(args),
+             args.at<float4>(Op::gradient), args.at<float4>(Op::values),
+             args.at<float4>(Op::result), values.count() / 4);
+      return;
+    }
+    launch(args, values.count(), descend, op, scalars<Op::Scalars>(args), gradient, values,
+           momentum, result);
   });
 }
 

@@ -101,6 +101,34 @@ __global__ void gather(PoolingMaxGradient op, Tensor gradient, Tensor source, Te
   }
 }
 
+/// A thread for each window, which writes all of its pixels: for windows that tile the destination.
+__global__ void scatter(Window window, Tensor gradient, Tensor source, Tensor destination) {
+  const TensorDesc& desc = destination.desc;
+  for (const Index of : elements(gradient)) {
+    const int pixel = winner(window, source, of).pixel;
+    const float value = load(gradient, of);
+    for (int q = 0; q < window.kernelHeight; ++q) {
+      const int y = of.y * window.strideY + q;
+      for (int p = 0; p < window.kernelWidth && y < desc.h; ++p) {
+        const int x = of.x * window.strideX + p;
+        if (x >= desc.w) break;
+        store(destination, Index{of.n, y, x, of.c}, pixel == y * desc.w + x ? value : 0.0F);
+      }
+    }
+  }
+}
+
+bool tiles(const PoolingMaxGradient& op, const TensorDesc& gradient, const TensorDesc& source,
+           const TensorDesc& destination) {
+  const Window& w = op.forward.window;
+  const bool inside = gradient.w * w.strideX <= source.w && gradient.h * w.strideY <= source.h;
+  return w.kernelWidth == w.strideX && w.kernelHeight == w.strideY && w.dilationX == 1 &&
+         w.dilationY == 1 && w.padLeft == 0 && w.padTop == 0 && (w.clampEdges == 0 || inside) &&
+         op.originX == 0 && op.originY == 0 && destination.w == source.w &&
+         destination.h == source.h && gradient.w * w.strideX >= source.w &&
+         gradient.h * w.strideY >= source.h;
+}
+
 bool overlaps(const Window& window) {
   return window.dilationX * (window.kernelWidth - 1) >= window.strideX ||
          window.dilationY * (window.kernelHeight - 1) >= window.strideY;
@@ -121,6 +149,15 @@ StepPtr prepare(const PoolingMax& op, Descs slots, Engine&) {
 StepPtr prepare(const PoolingMaxGradient& op, Descs slots, Engine&) {
   using Op = PoolingMaxGradient;
   const TensorDesc g = slots[Op::gradient], from = slots[Op::source], to = slots[Op::destination];
+  if (tiles(op, g, from, to)) {
+    return make_step(slots, "cuda pooling max, window by window",
+                     [g, from, to, window = op.forward.window](const Args& args) {
+                       const Tensor gradient{g, args.slots[Op::gradient]};
+                       launch(args, gradient.count(), scatter, window, gradient,
+                              Tensor{from, args.slots[Op::source]},
+                              Tensor{to, args.slots[Op::destination]});
+                     });
+  }
   const bool twice = overlaps(op.forward.window);
   const std::size_t scratch = twice ? static_cast<std::size_t>(g.count()) * sizeof(int) : 0;
   const auto body = [=](const Args& args) {

@@ -15,6 +15,9 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <cstdint>
+#include <initializer_list>
+
 #include "cuda/engine.h"
 
 namespace cermet::cuda {
@@ -209,6 +212,47 @@ __device__ T block_sum(T value) {
   const T sum = parts[0];
   __syncthreads();
   return sum;
+}
+
+/// Sum of `count` numbers that lie `stride` apart, for each of 32 adjacent lanes: the warps of a
+/// block share the numbers and warp 0 gets the sum, in a fixed order. All threads must call.
+__device__ inline double sum_over_warps(const float* first, int count, long long stride,
+                                        bool active) {
+  constexpr int lanes = 32, warps = block_threads / lanes;
+  __shared__ double parts[warps][lanes];
+  const int lane = static_cast<int>(threadIdx.x) % lanes,
+            warp = static_cast<int>(threadIdx.x) / lanes;
+  double sum = 0;
+  if (active) {
+#pragma unroll 4
+    for (int i = warp; i < count; i += warps) sum += static_cast<double>(first[i * stride]);
+  }
+  parts[warp][lane] = sum;
+  __syncthreads();
+  if (warp == 0) {
+    for (int other = 1; other < warps; ++other) sum += parts[other][lane];
+  }
+  __syncthreads();
+  return sum;
+}
+
+/// Whether element-wise kernels may take the tensors as arrays of float4.
+inline bool are_flat(std::initializer_list<Tensor> tensors) {
+  for (const Tensor& one : tensors) {
+    if (one.desc.type != ElementType::float32 || !one.desc.dense() || one.count() % 4 != 0 ||
+        reinterpret_cast<std::uintptr_t>(one.data) % sizeof(float4) != 0)
+      return false;
+  }
+  return true;
+}
+/// `of` for each of the four.
+template <class F>
+__device__ float4 each(F of, const float4& a) {
+  return {of(a.x), of(a.y), of(a.z), of(a.w)};
+}
+template <class F>
+__device__ float4 each(F of, const float4& a, const float4& b) {
+  return {of(a.x, b.x), of(a.y, b.y), of(a.z, b.z), of(a.w, b.w)};
 }
 
 /// The scalars of a run: given by value, or read on the device where a captured graph keeps them.
