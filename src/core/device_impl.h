@@ -60,7 +60,7 @@ class Worker {
     std::shared_ptr<Engine> engine;
     std::shared_ptr<Stream> stream;  // made by the runner
     Line work, running;
-    std::atomic<std::uint64_t> started{0}, finished{0};
+    std::atomic<std::uint64_t> finished{0};
   };
   static void run(const std::shared_ptr<Shared>& shared);
   static void run_and_pass_on(const std::shared_ptr<Shared>& shared);

@@ -219,7 +219,7 @@ struct DigitNetwork::Impl {
     if (const auto problem = step.commands.error()) throw *problem;
     StepResult result;
     result.images = static_cast<int>(step.labels.size());
-    for (const float loss : step.losses.read_floats()) result.loss += static_cast<double>(loss);
+    for (const float one : step.losses.read_floats()) result.loss += static_cast<double>(one);
     result.loss *= static_cast<double>(settings.batch) / result.images;  // the weight is 1/batch
     result.correct = right_answers(step.logits, step.labels);
     return result;
