@@ -360,7 +360,7 @@ CNNConvolutionGradient::CNNConvolutionGradient(const Device& device,
 
 void CNNConvolutionGradient::code(Coder& coder) {
   CNNGradientKernel::code(coder);
-  unsigned option = static_cast<unsigned>(option_);
+  auto option = static_cast<unsigned>(option_);
   coder("gradientOption", option);
   if (coder.is_reading()) {
     if (option < 1 || option > 3) coder.refuse("gradientOption", std::to_string(option), "1 to 3");

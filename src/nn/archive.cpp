@@ -86,6 +86,7 @@ const Entry* find(std::string_view name) {
 
 std::vector<std::string_view> archived_classes() {
   std::vector<std::string_view> names;
+  names.reserve(std::size(classes_of_the_library));
   for (const Entry& entry : classes_of_the_library) names.push_back(entry.name);
   return names;
 }
