@@ -4,6 +4,9 @@ include(CMakePackageConfigHelpers)
 
 install(TARGETS cermet EXPORT cermet_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(CERMET_CUDA_FOUND)
+  install(TARGETS cermet_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(DIRECTORY include/cermet DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT cermet_targets NAMESPACE cermet:: FILE cermet-targets.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cermet)

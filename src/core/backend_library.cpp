@@ -49,6 +49,9 @@ Opened open() {
     if (handle != nullptr) break;
     if (is_path) why = dlerror();
   }
+  const char* named = std::getenv("CERMET_CUDA_LIBRARY");
+  if (handle == nullptr && why.empty() && named != nullptr && *named != '\0')
+    return {nullptr, std::string("CERMET_CUDA_LIBRARY names ") + named + ", which is not there."};
   if (handle == nullptr) {
     return {nullptr, why.empty() ? "This build of Cermet has no CUDA backend: libcermet_cuda.so is "
                                    "neither beside the program nor named by CERMET_CUDA_LIBRARY."
@@ -79,7 +82,12 @@ std::shared_ptr<Engine> make_cuda_engine(int index) {
 }
 
 std::vector<DeviceSummary> list_devices() {
-  std::vector<DeviceSummary> found{{"cpu", make_cpu_engine(0)->name(), "", 0}};
+  std::vector<DeviceSummary> found;
+  try {
+    found.push_back({"cpu", make_cpu_engine(0)->name(), "", 0});
+  } catch (const DeviceError& problem) {
+    found.push_back({"cpu", "CPU", problem.what(), 0});
+  }
   const Opened& backend = opened();
   if (backend.library == nullptr) {
     found.push_back({"cuda", "NVIDIA GPU", backend.problem, 0});
