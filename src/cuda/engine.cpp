@@ -11,7 +11,9 @@
 namespace cermet::cuda {
 namespace {
 
-constexpr int oldest_major = 8;  // sm_80: bfloat16 and asynchronous copies
+/// The oldest card that this build has code for, 10 * major + minor.
+constexpr int oldest = CERMET_CUDA_OLDEST;
+static_assert(oldest >= 80, "bfloat16 needs compute capability 8.0");
 
 /// Work of other threads may be capturing a graph: this thread's calls must not disturb it.
 class Current {
@@ -26,9 +28,17 @@ std::string gigabytes(std::size_t bytes) {
 
 /// Empty, or why `device` cannot be used.
 std::string problem_of(const cudaDeviceProp& device) {
-  if (device.major >= oldest_major) return "";
-  return std::string(device.name) + " has compute capability " + std::to_string(device.major) +
-         "." + std::to_string(device.minor) + "; 8.0 or newer is needed.";
+  const int capability = 10 * device.major + device.minor;
+  if (capability >= oldest) return "";
+  const auto version = [](int number) {
+    return std::to_string(number / 10) + "." + std::to_string(number % 10);
+  };
+  const std::string remedy =
+      capability >= 80
+          ? ": build with CERMET_CUDA_ARCHITECTURES=" + std::to_string(capability) + "."
+          : "; no build serves cards older than 8.0.";
+  return std::string(device.name) + " has compute capability " + version(capability) +
+         ", and this build needs " + version(oldest) + " or newer" + remedy;
 }
 
 /// Number of GPUs; `problem`: why there is none.

@@ -30,7 +30,7 @@ class Device {
   /// Throws DeviceError where the processor lacks AVX2, FMA or F16C.
   [[nodiscard]] static Device cpu(int threads = 0);
   /// NVIDIA GPU number `index`. Throws DeviceError, which says why there is none: no CUDA backend,
-  /// no driver or too old a one, no such GPU, or one older than compute capability 8.0.
+  /// no driver or too old a one, no such GPU, or one that the build has no code for.
   [[nodiscard]] static Device cuda(int index = 0);
   /// "cpu", "cpu:N" (N threads), "cuda" or "cuda:N" (GPU N): the form of the variable
   /// CERMET_DEVICE. Throws InvalidArgument, and as `cpu` and `cuda` do.
