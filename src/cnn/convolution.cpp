@@ -298,6 +298,7 @@ void CNNConvolution::record(detail::UnaryEncoding& e) const {
   op.window = window();
   op.groups = static_cast<std::int32_t>(shape_->operator_groups());
   op.activation = shape_->neuron.activation();
+  op.reducedPrecision = has(options(), KernelOptions::AllowReducedPrecision) ? 1 : 0;
   const TensorDesc flat = flat_desc(static_cast<std::int64_t>(shape_->outputs));
   const std::array slots{e.source, weights_->master(e.recording, shape_->weights_desc()),
                          detail::view_of(e.recording, weights_->biases, flat),
@@ -471,6 +472,7 @@ void CNNConvolutionGradient::record(detail::BinaryEncoding& e) const {
   const TensorDesc master = shape_->weights_desc();
   Convolution forward;
   forward.groups = static_cast<std::int32_t>(shape_->operator_groups());
+  forward.reducedPrecision = has(options(), KernelOptions::AllowReducedPrecision) ? 1 : 0;
   if (computes(1)) {
     ConvolutionGradientData op{forward};
     op.forward.window = data_window();

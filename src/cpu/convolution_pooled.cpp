@@ -236,6 +236,9 @@ void copy_in(const Frame& frame, const TensorDesc& desc, const float* image, flo
 
 // Images in parallel. The gradient of an image's frame is made one row of taps and one chunk of
 // channels at a time, so that the weights in use stay in the first cache.
+/// oneDNN's convolution and a pass over its result are as fast.
+StepPtr prepare(const PooledConvolution&, Descs, Engine&) { return nullptr; }
+
 StepPtr prepare(const PooledConvolutionGradientData& op, Descs descs, Engine& engine) {
   using Slot = PooledConvolutionGradientData::Slot;
   if (!is_supported(op.forward, descs)) return nullptr;

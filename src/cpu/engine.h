@@ -50,6 +50,7 @@ StepPtr prepare(const Copy&, Descs, Engine&);
 StepPtr prepare(const Shift&, Descs, Engine&);
 StepPtr prepare(const Fill&, Descs, Engine&);
 StepPtr prepare(const NeuronPoolingMax&, Descs, Engine&);
+StepPtr prepare(const PooledConvolution&, Descs, Engine&);
 StepPtr prepare(const PooledConvolutionGradientData&, Descs, Engine&);
 StepPtr prepare(const PooledConvolutionGradientWeights&, Descs, Engine&);
 

@@ -200,6 +200,7 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
 }
 
 // Fusions that this backend declines: the graph keeps the operators that they stand for.
+StepPtr prepare(const PooledConvolution&, Descs, Engine&) { return nullptr; }
 StepPtr prepare(const PooledConvolutionGradientData&, Descs, Engine&) { return nullptr; }
 StepPtr prepare(const PooledConvolutionGradientWeights&, Descs, Engine&) { return nullptr; }
 

@@ -152,9 +152,13 @@ class Rewriter {
     if (pooling_gradient) {
       static_cast<void>(program_.new_block(static_cast<std::size_t>(winners.first.count())));
     }
-    if (sources.size() == 1) block_convolution(sources[0].operation, op, forward);
     for (std::size_t i = 0; i < gradients.size(); ++i) operation(gradients[i]) = backward[i];
-    operation(pooling_index) = std::move(forward);
+    if (sources.size() == 1 && pool_convolution(sources[0].operation, op, forward)) {
+      removed_[pooling_index] = true;
+    } else {
+      if (sources.size() == 1) block_convolution(sources[0].operation, op, forward);
+      operation(pooling_index) = std::move(forward);
+    }
     removed_[*neuron_index] = true;
     if (pooling_gradient) removed_[*pooling_gradient] = removed_[*neuron_gradient] = true;
     find_uses();
@@ -177,6 +181,24 @@ class Rewriter {
     return make(PooledConvolutionGradientWeights{weights.forward, weights.accumulate},
                 {incoming, winners, slot_of(gradient, Slot::source),
                  slot_of(gradient, Slot::weightGradient), slot_of(gradient, Slot::biasGradient)});
+  }
+
+  /// Puts convolution, neuron and pooling in the place of the convolution.
+  [[nodiscard]] bool pool_convolution(std::size_t producer, const NeuronPoolingMax& op,
+                                      const Operation& pooled) {
+    const Operation& from = operation(producer);
+    const auto* convolution = from.what.as<Convolution>();
+    if (convolution == nullptr || convolution->activation.type != CNNNeuronType::None) return false;
+    Operation made =
+        make(PooledConvolution{*convolution, op.activation, op.pooling},
+             {slot_of(from, Convolution::source), slot_of(from, Convolution::weights),
+              slot_of(from, Convolution::biases), slot_of(pooled, NeuronPoolingMax::destination),
+              slot_of(pooled, NeuronPoolingMax::winners)});
+    if (!made.step) return false;
+    made.what.late = from.what.late;
+    made.what.late.slot = PooledConvolution::weights;
+    operation(producer) = std::move(made);
+    return true;
   }
 
   /// Lets the convolution write in the layout that it likes best, if `reader` can read it.

@@ -55,6 +55,21 @@ class CapturedResults final : public ImageAllocator {
   Capture& capture_;
 };
 
+/// While it lives, a kernel works with a graph's options as well as its own.
+class SharedOptions {
+ public:
+  SharedOptions(Kernel& kernel, KernelOptions options) : kernel_(kernel), own_(kernel.options()) {
+    kernel.setOptions(own_ | options);
+  }
+  ~SharedOptions() { kernel_.setOptions(own_); }
+  SharedOptions(const SharedOptions&) = delete;
+  SharedOptions& operator=(const SharedOptions&) = delete;
+
+ private:
+  Kernel& kernel_;
+  KernelOptions own_;
+};
+
 /// Puts the read counts of temporary sources back where they were unless told that all went well.
 class ReadCounts {
  public:
@@ -160,8 +175,8 @@ ImageAllocator* NNGraph::Impl::allocator_of(Index index) const {
 /// `allocators(image)` names the allocator of a result; `behind(entry, states)` is called when the
 /// filter has been encoded.
 template <class Allocators, class Behind>
-void NNGraph::Impl::encode_filters(const CommandBuffer& commands, Tensors& tensors,
-                                   Allocators&& allocators, Behind&& behind) {
+void NNGraph::Impl::encode_filters(const CommandBuffer& commands, KernelOptions options,
+                                   Tensors& tensors, Allocators&& allocators, Behind&& behind) {
   std::vector<ImageBatch> sources;
   std::vector<StateBatch> states_in;
   for (FilterEntry& entry : filters) {
@@ -178,6 +193,7 @@ void NNGraph::Impl::encode_filters(const CommandBuffer& commands, Tensors& tenso
     }
     if (entry.result_state != none)
       run.state_is_temporary = states[entry.result_state].exported && states_are_temporary;
+    const SharedOptions shared(entry.filter->kernel(), options);
     GraphFilter::Result made = entry.filter->encode(run);
     if (entry.result != none) {
       ImageBatchIncrementReadCount(made.images, reads_of(entry.result) - 1);
@@ -200,7 +216,7 @@ ImageBatch NNGraph::Impl::encode_directly(const Arguments& a) {
   for (std::size_t i = 0; i < state_inputs.size(); ++i)
     tensors.states[state_inputs[i]] = a.states[i];
   encode_filters(
-      a.commands, tensors, [this](Index index) { return allocator_of(index); },
+      a.commands, a.graph.options(), tensors, [this](Index index) { return allocator_of(index); },
       [&](FilterEntry& entry, std::span<const StateBatch> states_in) {
         if (entry.filter->updates()) entry.filter->update(a.commands, states_in);
         if (entry.result != none && images[entry.result].synchronized)
@@ -268,7 +284,7 @@ std::shared_ptr<CompiledGraph> NNGraph::Impl::lower(const Arguments& a, detail::
   CapturedResults made_results(capture);
   std::vector<std::pair<std::size_t, std::size_t>> cuts;
   encode_filters(
-      commands, tensors,
+      commands, a.graph.options(), tensors,
       [&](Index index) -> ImageAllocator* {
         if (!is_wanted(index)) return TemporaryImage::defaultAllocator().get();
         made_results.next = index;
@@ -367,6 +383,7 @@ ImageBatch NNGraph::Impl::encode(const Arguments& a) {
   for (const ImageBatch& batch : a.images)
     call.check_operand("sourceImages", detail::Operand(batch));
   wanted_key.format = format;
+  wanted_key.options = a.graph.options();
   wanted_key.allocator = allocator.get();
   wanted_key.queue = &call.recording().queue();
   const auto found = std::find_if(compiled.begin(), compiled.end(), [this](const auto& candidate) {

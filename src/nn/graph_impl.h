@@ -42,6 +42,7 @@ struct FilterEntry {
 struct ProgramKey {
   std::vector<std::pair<TensorDesc, ImageFeatureChannelFormat>> inputs;  // one batch each
   ImageFeatureChannelFormat format = ImageFeatureChannelFormat::None;
+  KernelOptions options = KernelOptions::None;
   const ImageAllocator* allocator = nullptr;
   const QueueImpl* queue = nullptr;  // its steps share memory from encode to encode
   bool operator==(const ProgramKey&) const = default;
@@ -124,8 +125,8 @@ struct NNGraph::Impl {
   [[nodiscard]] ImageAllocator* allocator_of(Index index) const;
   struct Tensors;
   template <class Allocators, class Behind>
-  void encode_filters(const CommandBuffer& commands, Tensors& tensors, Allocators&& allocators,
-                      Behind&& behind);
+  void encode_filters(const CommandBuffer& commands, KernelOptions options, Tensors& tensors,
+                      Allocators&& allocators, Behind&& behind);
   ImageBatch encode_directly(const Arguments& arguments);
   ImageBatch replay(const Arguments& arguments, const std::shared_ptr<detail::CompiledGraph>& held);
   [[nodiscard]] std::shared_ptr<detail::CompiledGraph> lower(const Arguments& arguments,

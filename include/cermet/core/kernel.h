@@ -11,7 +11,9 @@ namespace cermet {
 
 class Coder;
 
-/// Bits; spec: core 1.2. Cermet stores and returns all of them and acts on none yet.
+/// Bits; spec: core 1.2. AllowReducedPrecision lets convolutions and fully connected layers round
+/// their factors to TF32 on a GPU, which multiplies those several times as fast; sums stay float32.
+/// The other bits are stored and change nothing yet.
 enum class KernelOptions : unsigned {
   None = 0,
   SkipAPIValidation = 1,
@@ -22,6 +24,9 @@ enum class KernelOptions : unsigned {
 };
 [[nodiscard]] constexpr KernelOptions operator|(KernelOptions a, KernelOptions b) {
   return static_cast<KernelOptions>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
+[[nodiscard]] constexpr bool has(KernelOptions set, KernelOptions bit) {
+  return (static_cast<unsigned>(set) & static_cast<unsigned>(bit)) != 0;
 }
 
 /// Kernels are values: copies have the same properties and share padding policies, allocators and

@@ -26,7 +26,7 @@ using Catalog =
              Loss, LossGradient, StochasticGradientDescent, RMSProp, Adam, Copy, Shift, Fill>;
 
 /// Operators that a backend may decline.
-using Fusions =
-    TypeList<NeuronPoolingMax, PooledConvolutionGradientData, PooledConvolutionGradientWeights>;
+using Fusions = TypeList<NeuronPoolingMax, PooledConvolution, PooledConvolutionGradientData,
+                         PooledConvolutionGradientWeights>;
 
 }  // namespace cermet

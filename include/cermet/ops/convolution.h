@@ -29,6 +29,8 @@ struct Convolution {
   Window window{};
   std::int32_t groups = 1;
   Activation activation{};
+  /// 1: the factors of products may be rounded to TF32 (11 significant bits); sums stay float32.
+  std::int32_t reducedPrecision = 0;
 };
 
 /// Every destination pixel is written: the exact adjoint of the forward read of that pixel.

@@ -24,6 +24,18 @@ struct NeuronPoolingMax {
   PoolingMax pooling{};
 };
 
+/// destination and winners of NeuronPoolingMax on the result of a convolution without an activation
+/// of its own, which nobody else needs.
+struct PooledConvolution {
+  static constexpr std::string_view name = "CNNConvolution+CNNNeuron+CNNPoolingMax";
+  enum Slot { source, weights, biases, destination, winners };  // biases, winners may be absent
+  static constexpr std::array access{Access::read, Access::read, Access::read, Access::write,
+                                     Access::write};
+  Convolution convolution{};
+  Activation activation{};
+  PoolingMax pooling{};
+};
+
 /// CNNConvolutionGradient.data of the gradient that pooling and neuron pass on: gradient and
 /// winners are those of NeuronPoolingMax, and what is 0 for certain is skipped. Equal to the
 /// unfused operators, up to rounding, for finite values.
