@@ -5,6 +5,7 @@
 
 #include "cuda/activation.cuh"
 #include "cuda/convolution_general.h"
+#include "cuda/convolution_tensor.h"
 #include "cuda/cudnn.h"
 #include "cuda/matrix_product.h"
 #include "cuda/tensor.cuh"
@@ -116,6 +117,7 @@ StepPtr prepare(const Convolution& op, Descs slots, Engine& engine) {
       return make_step(slots, "cublas product", body, product->workspace_bytes());
     }
   }
+  if (StepPtr step = tensor_convolution(op, slots)) return step;
   const Pass pass{
       CudnnPlan::make(engine, CudnnPlan::Pass::forward, op, {source, slots[Op::weights], to})};
   if (!pass) return general_convolution(op, slots);
@@ -140,6 +142,7 @@ StepPtr prepare(const ConvolutionGradientData& op, Descs slots, Engine& engine) 
       return make_step(slots, "cublas product", body, product->workspace_bytes());
     }
   }
+  if (StepPtr step = tensor_gradient_data(op, slots)) return step;
   const Pass pass{
       CudnnPlan::make(engine, CudnnPlan::Pass::data, op.forward, {to, weights, gradient})};
   if (!pass) return general_gradient_data(op, slots);
@@ -176,6 +179,7 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
       return make_step(slots, "cublas product", body, workspace + bias_bytes);
     }
   }
+  if (StepPtr step = tensor_gradient_weights(op, slots)) return step;
   constexpr int few = 4;  // channels of the source, for which cuDNN's plans take longer
   if (op.forward.groups == 1 && source.c <= few) return tap_gradient_weights(op, slots);
   const Pass pass{
@@ -199,9 +203,14 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
   return make_step(slots, "cudnn weight gradient", body, workspace + sums + bias_bytes);
 }
 
-// Fusions that this backend declines: the graph keeps the operators that they stand for.
-StepPtr prepare(const PooledConvolution&, Descs, Engine&) { return nullptr; }
-StepPtr prepare(const PooledConvolutionGradientData&, Descs, Engine&) { return nullptr; }
-StepPtr prepare(const PooledConvolutionGradientWeights&, Descs, Engine&) { return nullptr; }
+StepPtr prepare(const PooledConvolution& op, Descs slots, Engine&) {
+  return tensor_convolution(op, slots);
+}
+StepPtr prepare(const PooledConvolutionGradientData& op, Descs slots, Engine&) {
+  return tensor_gradient_data(op, slots);
+}
+StepPtr prepare(const PooledConvolutionGradientWeights& op, Descs slots, Engine&) {
+  return tensor_gradient_weights(op, slots);
+}
 
 }  // namespace cermet::cuda

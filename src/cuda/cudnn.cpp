@@ -183,8 +183,9 @@ std::string problem_of(CudnnPlan::Pass pass, const Convolution& op,
     for (const std::int32_t extent : {one->n, one->h, one->w, one->c}) add(extent);
     for (const std::int64_t stride : {one->stride_n, one->stride_h, one->stride_w}) add(stride);
   }
-  for (const std::int32_t number : {w.kernelHeight, w.kernelWidth, w.strideY, w.strideX, w.padTop,
-                                    w.padLeft, w.dilationY, w.dilationX, op.groups})
+  for (const std::int32_t number :
+       {w.kernelHeight, w.kernelWidth, w.strideY, w.strideX, w.padTop, w.padLeft, w.dilationY,
+        w.dilationX, op.groups, op.reducedPrecision})
     add(number);
   return text;
 }
@@ -262,9 +263,9 @@ class Trial {
   cudaEvent_t start_ = nullptr, end_ = nullptr;
 };
 
-/// Whether an engine takes no liberty: no atomics, no tensor cores, no transforms, no rounding.
-/// `with` receives it.
-bool is_exact(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t with) {
+/// Whether an engine takes no liberty: no atomics, no transforms, no rounding, and tensor cores
+/// only where `reduced`. `with` receives it.
+bool is_exact(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t with, bool reduced) {
   std::int64_t count = 0;
   if (cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                                1, &count, static_cast<void*>(&with)) != CUDNN_STATUS_SUCCESS)
@@ -275,8 +276,9 @@ bool is_exact(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t with) {
                                static_cast<std::int64_t>(notes.size()), &count,
                                notes.data()) != CUDNN_STATUS_SUCCESS)
     return false;
-  return std::none_of(notes.begin(), notes.begin() + count, [](cudnnBackendNumericalNote_t note) {
-    return note != CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP;  // the others are liberties
+  return std::all_of(notes.begin(), notes.begin() + count, [&](cudnnBackendNumericalNote_t note) {
+    return note == CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP ||  // the others are liberties
+           (reduced && note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
   });
 }
 
@@ -321,7 +323,7 @@ std::shared_ptr<const CudnnPlan> CudnnPlan::make(Engine& engine, Pass pass, cons
       if (candidates.size() == most_candidates) break;
       builder.forgive();
       cudnnBackendDescriptor_t with = builder.create(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
-      if (!is_exact(config, with)) continue;
+      if (!is_exact(config, with, op.reducedPrecision != 0)) continue;
       cudnnBackendDescriptor_t plan = builder.create(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
       builder.set(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle.get());
       builder.set(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR,
