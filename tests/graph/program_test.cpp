@@ -7,6 +7,7 @@
 
 #include "cermet/cnn/dropout.h"
 #include "cermet/nn/dropout_nodes.h"
+#include "core/device_impl.h"
 #include "graph/network.h"
 
 namespace cermet::test {
@@ -376,6 +377,63 @@ TEST(Programs, DropoutDrawsAnewAtEachEncode) {
     EXPECT_EQ(values, expected[1].read_floats()) << "encode " << i;
     EXPECT_NE(values, before);
     before = values;
+  }
+}
+
+/// The CPU, which runs nothing side by side, as a backend for which memory up to `worth` bytes is
+/// no reason to share it.
+class Spacious final : public Engine {
+ public:
+  explicit Spacious(std::size_t worth) : worth_(worth) {}
+  [[nodiscard]] std::size_t memory_worth_sharing() const override { return worth_; }
+  [[nodiscard]] StepPtr prepare(const OpView& op, Descs descs) override {
+    return inner_->prepare(op, descs);
+  }
+  [[nodiscard]] void* allocate(std::size_t bytes) override { return inner_->allocate(bytes); }
+  void release(void* memory, std::size_t bytes) noexcept override {
+    inner_->release(memory, bytes);
+  }
+  void fill_zero(void* memory, std::size_t bytes) override { inner_->fill_zero(memory, bytes); }
+  [[nodiscard]] std::unique_ptr<Stream> make_stream() override { return inner_->make_stream(); }
+  [[nodiscard]] std::string name() const override { return "spacious"; }
+  [[nodiscard]] int threads() const override { return 1; }
+
+ private:
+  std::size_t worth_;
+  std::shared_ptr<Engine> inner_ = make_cpu_engine(1);
+};
+
+TEST(Programs, ShareMemoryFromTheSizeThatTheBackendNames) {
+  // Five results of 5 x 4 x 3 floats, 240 bytes in places of 256; the last one is not in the arena.
+  struct Row {
+    std::size_t worth, arena;
+  };
+  std::vector<float> results[3];
+  const Row rows[] = {{0, 512}, {1024, 512}, {1025, 1024}};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Device own = detail::DeviceImpl::handle(
+        detail::DeviceImpl::make(std::make_shared<Spacious>(rows[i].worth)));
+    NNImageNodePtr at = NNImageNode::node();
+    for (int layer = 0; layer < 5; ++layer)
+      at = std::make_shared<CNNNeuronSigmoidNode>(at)->resultImage();
+    NNGraph graph(own, at);
+    graph.setFormat(ImageFeatureChannelFormat::Float32);
+    graph.set_rewrites(false);
+    ImageBatch pictures(
+        own, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, 5, 4, 3), 1);
+    std::vector<float> values(60);
+    for (std::size_t k = 0; k < values.size(); ++k) values[k] = 0.1F * static_cast<float>(k) - 3;
+    pictures[0].write_floats(values);
+    const ImageBatch inputs[] = {pictures};
+    CommandBuffer commands = own.makeCommandQueue().makeCommandBuffer();
+    const ImageBatch result = graph.encodeBatch(commands, inputs);
+    commands.commit();
+    commands.waitUntilCompleted();
+    results[i] = result[0].read_floats();
+    EXPECT_EQ(results[i], results[0]);
+    const std::string text = graph.debugDescription(),
+                      line = "arena: " + std::to_string(rows[i].arena) + " bytes for 1024 bytes";
+    EXPECT_NE(text.find(line), std::string::npos) << text;
   }
 }
 
