@@ -106,8 +106,9 @@ StepPtr prepare(const Convolution& op, Descs slots, Engine& engine) {
     launch(args, destination.count(), finish, op.activation, biases, slopes, destination);
   };
   if (const Rows rows = rows_of(op, source, slots[Op::weights], to)) {
-    if (const auto product =
-            MatrixProduct::make(engine, {rows.count, to.c, rows.length, false, true})) {
+    MatrixProduct::Shape shape{rows.count, to.c, rows.length, false, true};
+    shape.reduced = op.reducedPrecision != 0;
+    if (const auto product = MatrixProduct::make(engine, shape)) {
       const auto body = [product, epilogue](const Args& args) {
         product->run(args, args.at<void>(Op::source), args.at<void>(Op::weights),
                      args.at<void>(Op::destination));
@@ -132,7 +133,9 @@ StepPtr prepare(const ConvolutionGradientData& op, Descs slots, Engine& engine) 
   const TensorDesc gradient = slots[Op::gradient], weights = slots[Op::weights],
                    to = slots[Op::destination];
   if (const Rows rows = rows_of(op.forward, to, weights, gradient)) {
-    if (const auto product = MatrixProduct::make(engine, {rows.count, rows.length, gradient.c})) {
+    MatrixProduct::Shape shape{rows.count, rows.length, gradient.c};
+    shape.reduced = op.forward.reducedPrecision != 0;
+    if (const auto product = MatrixProduct::make(engine, shape)) {
       const auto body = [product](const Args& args) {
         product->run(args, args.at<void>(Op::gradient), args.at<void>(Op::weights),
                      args.at<void>(Op::destination));
@@ -164,9 +167,9 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
   };
   const std::size_t bias_bytes = of_biases ? of_biases->scratch_bytes : 0;
   if (const Rows rows = rows_of(op.forward, source, weights, gradient)) {
-    const auto product =
-        MatrixProduct::make(engine, {gradient.c, rows.length, rows.count, true, false, accumulate});
-    if (product) {
+    MatrixProduct::Shape shape{gradient.c, rows.length, rows.count, true, false, accumulate};
+    shape.reduced = op.forward.reducedPrecision != 0;
+    if (const auto product = MatrixProduct::make(engine, shape)) {
       const std::size_t workspace = aligned(product->workspace_bytes());
       const auto body = [product, run_biases, workspace](const Args& args) {
         product->run(args, args.at<void>(Op::gradient), args.at<void>(Op::source),
