@@ -108,11 +108,16 @@ StepPtr prepare(const Convolution& op, Descs slots, Engine& engine) {
   if (const Rows rows = rows_of(op, source, slots[Op::weights], to)) {
     MatrixProduct::Shape shape{rows.count, to.c, rows.length, false, true};
     shape.reduced = op.reducedPrecision != 0;
+    // No ReLU of cuBLASLt: its maximum with 0 may swallow NaN.
+    if (slots[Op::biases].present() && slots[Op::biases].type == ElementType::float32 &&
+        op.activation.type == CNNNeuronType::None)
+      shape.epilogue = MatrixProduct::Epilogue::bias;
     if (const auto product = MatrixProduct::make(engine, shape)) {
       const auto body = [product, epilogue](const Args& args) {
-        product->run(args, args.at<void>(Op::source), args.at<void>(Op::weights),
-                     args.at<void>(Op::destination));
-        epilogue(args);
+        const bool finished =
+            product->run(args, args.at<void>(Op::source), args.at<void>(Op::weights),
+                         args.at<void>(Op::destination), args.at<void>(Op::biases));
+        if (!finished) epilogue(args);
       };
       return make_step(slots, "cublas product", body, product->workspace_bytes());
     }
@@ -169,12 +174,19 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
   if (const Rows rows = rows_of(op.forward, source, weights, gradient)) {
     MatrixProduct::Shape shape{gradient.c, rows.length, rows.count, true, false, accumulate};
     shape.reduced = op.forward.reducedPrecision != 0;
+    // Where TF32 is allowed nothing says that what is summed is not rounded. And sums over many
+    // rows are split, which the epilogue excludes.
+    constexpr std::int64_t few_rows = 512;
+    if (of_biases && !accumulate && !shape.reduced && rows.count <= few_rows &&
+        slots[Op::biasGradient].type == ElementType::float32)
+      shape.epilogue = MatrixProduct::Epilogue::left_sums;
     if (const auto product = MatrixProduct::make(engine, shape)) {
       const std::size_t workspace = aligned(product->workspace_bytes());
       const auto body = [product, run_biases, workspace](const Args& args) {
-        product->run(args, args.at<void>(Op::gradient), args.at<void>(Op::source),
-                     args.at<void>(Op::weightGradient));
-        run_biases(args, workspace);
+        const bool summed =
+            product->run(args, args.at<void>(Op::gradient), args.at<void>(Op::source),
+                         args.at<void>(Op::weightGradient), args.at<void>(Op::biasGradient));
+        if (!summed) run_biases(args, workspace);
       };
       return make_step(slots, "cublas product", body, workspace + bias_bytes);
     }
