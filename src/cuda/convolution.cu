@@ -107,12 +107,18 @@ StepPtr prepare(const Convolution& op, Descs slots, Engine& engine) {
     launch(args, destination.count(), finish, op.activation, biases, slopes, destination);
   };
   if (const Rows rows = rows_of(op, source, slots[Op::weights], to)) {
-    if (const auto product =
-            MatrixProduct::make(engine, {rows.count, to.c, rows.length, false, true})) {
+    MatrixProduct::Shape shape{rows.count, to.c, rows.length, false, true};
+    shape.reduced = op.reducedPrecision != 0;
+    // No ReLU of cuBLASLt: its maximum with 0 may swallow NaN.
+    if (slots[Op::biases].present() && slots[Op::biases].type == ElementType::float32 &&
+        op.activation.type == CNNNeuronType::None)
+      shape.epilogue = MatrixProduct::Epilogue::bias;
+    if (const auto product = MatrixProduct::make(engine, shape)) {
       const auto body = [product, epilogue](const Args& args) {
-        product->run(args, args.at<void>(Op::source), args.at<void>(Op::weights),
-                     args.at<void>(Op::destination));
-        epilogue(args);
+        const bool finished =
+            product->run(args, args.at<void>(Op::source), args.at<void>(Op::weights),
+                         args.at<void>(Op::destination), args.at<void>(Op::biases));
+        if (!finished) epilogue(args);
       };
       return make_step(slots, "cublas product", body, product->workspace_bytes());
     }
@@ -134,7 +140,9 @@ StepPtr prepare(const ConvolutionGradientData& op, Descs slots, Engine& engine) 
   const TensorDesc gradient = slots[Op::gradient], weights = slots[Op::weights],
                    to = slots[Op::destination];
   if (const Rows rows = rows_of(op.forward, to, weights, gradient)) {
-    if (const auto product = MatrixProduct::make(engine, {rows.count, rows.length, gradient.c})) {
+    MatrixProduct::Shape shape{rows.count, rows.length, gradient.c};
+    shape.reduced = op.forward.reducedPrecision != 0;
+    if (const auto product = MatrixProduct::make(engine, shape)) {
       const auto body = [product](const Args& args) {
         product->run(args, args.at<void>(Op::gradient), args.at<void>(Op::weights),
                      args.at<void>(Op::destination));
@@ -167,14 +175,21 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
   };
   const std::size_t bias_bytes = of_biases ? of_biases->scratch_bytes : 0;
   if (const Rows rows = rows_of(op.forward, source, weights, gradient)) {
-    const auto product =
-        MatrixProduct::make(engine, {gradient.c, rows.length, rows.count, true, false, accumulate});
-    if (product) {
+    MatrixProduct::Shape shape{gradient.c, rows.length, rows.count, true, false, accumulate};
+    shape.reduced = op.forward.reducedPrecision != 0;
+    // Where TF32 is allowed nothing says that what is summed is not rounded. And sums over many
+    // rows are split, which the epilogue excludes.
+    constexpr std::int64_t few_rows = 512;
+    if (of_biases && !accumulate && !shape.reduced && rows.count <= few_rows &&
+        slots[Op::biasGradient].type == ElementType::float32)
+      shape.epilogue = MatrixProduct::Epilogue::left_sums;
+    if (const auto product = MatrixProduct::make(engine, shape)) {
       const std::size_t workspace = aligned(product->workspace_bytes());
       const auto body = [product, run_biases, workspace](const Args& args) {
-        product->run(args, args.at<void>(Op::gradient), args.at<void>(Op::source),
-                     args.at<void>(Op::weightGradient));
-        run_biases(args, workspace);
+        const bool summed =
+            product->run(args, args.at<void>(Op::gradient), args.at<void>(Op::source),
+                         args.at<void>(Op::weightGradient), args.at<void>(Op::biasGradient));
+        if (!summed) run_biases(args, workspace);
       };
       return make_step(slots, "cublas product", body, workspace + bias_bytes);
     }

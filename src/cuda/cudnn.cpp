@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <limits>
 
 #include "cermet/core/error.h"
+#include "cuda/trial.h"
 
 namespace cermet::cuda {
 namespace {
@@ -190,81 +190,8 @@ std::string problem_of(CudnnPlan::Pass pass, const Convolution& op,
   return text;
 }
 
-/// Device memory full of small numbers: zeros may run faster than data.
-class Block {
- public:
-  Block(Engine& engine, std::size_t bytes)
-      : engine_(engine), bytes_(std::max<std::size_t>(bytes, 1)) {
-    memory_ = engine_.allocate(bytes_);
-    constexpr int small = 0x3C;  // four of it: 0.0115
-    static_cast<void>(cudaMemset(memory_, small, bytes_));
-  }
-  ~Block() { engine_.release(memory_, bytes_); }
-  Block(const Block&) = delete;
-  Block& operator=(const Block&) = delete;
-  [[nodiscard]] void* get() const { return memory_; }
-
- private:
-  Engine& engine_;
-  std::size_t bytes_;
-  void* memory_ = nullptr;
-};
-
-/// Times plans. Work that is under way disturbs the times, never the results.
-class Trial {
- public:
-  Trial(Engine& engine, const CudnnPlan::Tensors& tensors)
-      : engine_(engine), tensors_{&tensors.source, &tensors.weights, &tensors.destination} {}
-  ~Trial() {
-    for (cudaEvent_t event : {start_, end_}) {
-      if (event != nullptr) static_cast<void>(cudaEventDestroy(event));
-    }
-  }
-  Trial(const Trial&) = delete;
-  Trial& operator=(const Trial&) = delete;
-
-  /// The median of some runs; infinite for a plan that fails.
-  [[nodiscard]] float microseconds(const CudnnPlan& plan) {
-    std::array<float, 5> times{};
-    try {
-      if (memory_.empty()) prepare();
-      const Block workspace(engine_, plan.workspace_bytes());
-      const std::array<void*, 3> addresses{memory_[0]->get(), memory_[1]->get(), memory_[2]->get()};
-      CudnnBinding binding;
-      plan.run(engine_.cudnn(), binding, addresses, workspace.get());
-      for (float& time : times) {
-        check(cudaEventRecord(start_, nullptr), "cudaEventRecord");
-        plan.run(engine_.cudnn(), binding, addresses, workspace.get());
-        check(cudaEventRecord(end_, nullptr), "cudaEventRecord");
-        check(cudaEventSynchronize(end_), "a plan of cuDNN");
-        check(cudaEventElapsedTime(&time, start_, end_), "cudaEventElapsedTime");
-      }
-    } catch (const DeviceError&) {
-      return std::numeric_limits<float>::infinity();
-    }
-    std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-    return times[times.size() / 2];
-  }
-
- private:
-  void prepare() {
-    for (const TensorDesc* d : tensors_) {
-      const auto last =
-          (d->n - 1) * d->stride_n + (d->h - 1) * d->stride_h + (d->w - 1) * d->stride_w + d->c;
-      memory_.push_back(
-          std::make_unique<Block>(engine_, static_cast<std::size_t>(last) * sizeof(float)));
-    }
-    check(cudaEventCreate(&start_), "cudaEventCreate");
-    check(cudaEventCreate(&end_), "cudaEventCreate");
-  }
-  Engine& engine_;
-  std::array<const TensorDesc*, 3> tensors_;
-  std::vector<std::unique_ptr<Block>> memory_;
-  cudaEvent_t start_ = nullptr, end_ = nullptr;
-};
-
-/// Whether an engine takes no liberty: no atomics, no transforms, no rounding, and tensor cores
-/// only where `reduced`. `with` receives it.
+/// Whether an engine takes no liberty: no atomics, no transforms, no rounding, and tensor cores only
+/// where `reduced`. `with` receives it.
 bool is_exact(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t with, bool reduced) {
   std::int64_t count = 0;
   if (cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
@@ -349,12 +276,19 @@ std::shared_ptr<const CudnnPlan> CudnnPlan::make(Engine& engine, Pass pass, cons
   made->owned_ = builder.release();
   std::vector<std::string> names;
   for (const Candidate& one : candidates) names.push_back(one.name);
-  Trial trial(engine, tensors);
+  std::vector<std::size_t> bytes;
+  for (const TensorDesc* desc : {&tensors.source, &tensors.weights, &tensors.destination})
+    bytes.push_back(static_cast<std::size_t>(desc->span()) * sizeof(float));
+  Trial trial(engine, std::move(bytes));
   const std::size_t best =
       engine.plans().choose(problem_of(pass, op, tensors), names, [&](std::size_t i) {
         made->plan_ = candidates[i].plan;
         made->workspace_ = candidates[i].workspace;
-        return trial.microseconds(*made);
+        CudnnBinding binding;
+        return trial.microseconds(
+            made->workspace_, [&](const std::vector<void*>& at, void* workspace) {
+              made->run(engine.cudnn(), binding, {at[0], at[1], at[2]}, workspace);
+            });
       });
   made->plan_ = candidates[best].plan;
   made->workspace_ = candidates[best].workspace;

@@ -27,39 +27,7 @@ namespace cermet::cuda {
 
 class Engine;
 
-StepPtr prepare(const Convolution&, Descs, Engine&);
-StepPtr prepare(const ConvolutionGradientData&, Descs, Engine&);
-StepPtr prepare(const ConvolutionGradientWeights&, Descs, Engine&);
-StepPtr prepare(const Neuron&, Descs, Engine&);
-StepPtr prepare(const NeuronGradient&, Descs, Engine&);
-StepPtr prepare(const PoolingMax&, Descs, Engine&);
-StepPtr prepare(const PoolingMaxGradient&, Descs, Engine&);
-StepPtr prepare(const PoolingAverage&, Descs, Engine&);
-StepPtr prepare(const PoolingAverageGradient&, Descs, Engine&);
-StepPtr prepare(const SoftMax&, Descs, Engine&);
-StepPtr prepare(const SoftMaxGradient&, Descs, Engine&);
-StepPtr prepare(const Arithmetic&, Descs, Engine&);
-StepPtr prepare(const ArithmeticGradient&, Descs, Engine&);
-StepPtr prepare(const Dropout&, Descs, Engine&);
-StepPtr prepare(const DropoutGradient&, Descs, Engine&);
-StepPtr prepare(const SpatialNormalization&, Descs, Engine&);
-StepPtr prepare(const SpatialNormalizationGradient&, Descs, Engine&);
-StepPtr prepare(const BatchNormalizationStatistics&, Descs, Engine&);
-StepPtr prepare(const BatchNormalization&, Descs, Engine&);
-StepPtr prepare(const BatchNormalizationStatisticsGradient&, Descs, Engine&);
-StepPtr prepare(const BatchNormalizationGradient&, Descs, Engine&);
-StepPtr prepare(const Loss&, Descs, Engine&);
-StepPtr prepare(const LossGradient&, Descs, Engine&);
-StepPtr prepare(const StochasticGradientDescent&, Descs, Engine&);
-StepPtr prepare(const RMSProp&, Descs, Engine&);
-StepPtr prepare(const Adam&, Descs, Engine&);
-StepPtr prepare(const Copy&, Descs, Engine&);
-StepPtr prepare(const Shift&, Descs, Engine&);
-StepPtr prepare(const Fill&, Descs, Engine&);
-StepPtr prepare(const NeuronPoolingMax&, Descs, Engine&);
-StepPtr prepare(const PooledConvolution&, Descs, Engine&);
-StepPtr prepare(const PooledConvolutionGradientData&, Descs, Engine&);
-StepPtr prepare(const PooledConvolutionGradientWeights&, Descs, Engine&);
+#include "backend/prepare_list.h"
 
 class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
  public:
@@ -71,6 +39,7 @@ class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
   [[nodiscard]] void* allocate(std::size_t bytes) override;
   void release(void* memory, std::size_t bytes) noexcept override;
   void fill_zero(void* memory, std::size_t bytes) override;
+  [[nodiscard]] std::size_t memory_worth_sharing() const override { return std::size_t{256} << 20; }
   [[nodiscard]] std::unique_ptr<Stream> make_stream() override;
   [[nodiscard]] std::string name() const override { return name_; }
   [[nodiscard]] int threads() const override { return 1; }

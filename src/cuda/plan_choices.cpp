@@ -50,7 +50,7 @@ std::size_t PlanChoices::choose(const std::string& problem, const std::vector<st
   float least = measure(0);
   for (std::size_t i = 1; i < names.size(); ++i) {
     const float time = measure(i);
-    if (time > 0.95F * least) continue;
+    if (time >= 0.95F * least) continue;
     least = time;
     best = i;
   }

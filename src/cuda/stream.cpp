@@ -7,6 +7,7 @@
 
 #include "cermet/core/error.h"
 #include "cuda/cudnn.h"
+#include "cuda/dependencies.h"
 
 namespace cermet::cuda {
 namespace {
@@ -99,28 +100,69 @@ CudaStream::Captured& CudaStream::find(std::span<const StepRun> runs) {
 
 bool CudaStream::capture(Captured& list, std::span<const StepRun> runs) {
   const std::size_t bytes = runs.size() * max_scalar_bytes;
-  if (cudaMalloc(reinterpret_cast<void**>(&list.scalars), bytes) != cudaSuccess ||
-      cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
+  if (cudaMalloc(reinterpret_cast<void**>(&list.scalars), bytes) != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
     return false;
   }
   capturing_ = &list;
   being_captured_ = runs;
-  Stream::run(runs);
+  const bool made =
+      capture_as(list, &CudaStream::run_apart) || capture_as(list, &CudaStream::run_in_order);
   capturing_ = nullptr;
-  cudaGraph_t graph = nullptr;
-  const bool ended = cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph != nullptr;
-  const bool made = ended && cudaGraphInstantiate(&list.graph, graph, 0) == cudaSuccess;
-  if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
-  static_cast<void>(cudaGetLastError());
-  if (!made) {
-    list.graph = nullptr;
-    const std::scoped_lock lock(mutex_);  // steps complain of a capture that they break
-    if (failed_mark_ == marks_) failure_ = cudaSuccess;
-    return false;
-  }
+  if (!made) return false;
   for (StepRun& run : list.runs) run.scalars.fill(std::byte{0xFF});  // on the device there are none
   return true;
+}
+
+bool CudaStream::capture_as(Captured& list, bool (CudaStream::*run_all)()) {
+  if (cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return false;
+  }
+  const bool all = (this->*run_all)();
+  cudaGraph_t graph = nullptr;
+  const bool ended = cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph != nullptr;
+  const bool made = all && ended && cudaGraphInstantiate(&list.graph, graph, 0) == cudaSuccess;
+  if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+  static_cast<void>(cudaGetLastError());
+  if (made) return true;
+  list.graph = nullptr;
+  const std::scoped_lock lock(mutex_);  // steps complain of a capture that they break
+  if (failed_mark_ == marks_) failure_ = cudaSuccess;
+  return false;
+}
+
+bool CudaStream::run_in_order() {
+  Stream::run(being_captured_);
+  return true;
+}
+
+bool CudaStream::run_apart() {
+  Dependencies dependencies;
+  std::vector<std::vector<cudaGraphNode_t>> ends;  // by run: what waits for it follows these nodes
+  std::vector<cudaGraphNode_t> nodes;
+  const auto follow = [&](const std::vector<std::size_t>& which) {
+    nodes.clear();
+    for (const std::size_t i : which) nodes.insert(nodes.end(), ends[i].begin(), ends[i].end());
+    std::sort(nodes.begin(), nodes.end());
+    nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+    return cudaStreamUpdateCaptureDependencies(stream_, nodes.data(), nullptr, nodes.size(),
+                                               cudaStreamSetCaptureDependencies) == cudaSuccess;
+  };
+  for (const StepRun& run : being_captured_) {
+    if (!follow(dependencies.add(run))) return false;
+    run.step->run(run.slots, run.scratch, run.scalars.data(), *this);
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    const cudaGraphNode_t* last = nullptr;
+    std::size_t count = 0;
+    // Without edge data: that fails where there is some, which this order of runs would lose.
+    if (cudaStreamGetCaptureInfo(stream_, &status, nullptr, nullptr, &last, nullptr, &count) !=
+            cudaSuccess ||
+        status != cudaStreamCaptureStatusActive)
+      return false;
+    ends.emplace_back(last, last + count);  // of a run that enqueued nothing: what it follows
+  }
+  return follow(dependencies.leaves());
 }
 
 void CudaStream::replay(Captured& list, std::span<const StepRun> runs) {

@@ -44,7 +44,7 @@ class CudaStream final : public Stream {
   [[nodiscard]] const void* scalars_on_device(const void* scalars) const;
 
   /// A list is captured when it comes for the second time: the same steps on the same addresses;
-  /// scalars may differ.
+  /// scalars may differ. Steps that do not touch the same memory may then run side by side.
   void run(std::span<const StepRun> runs) override;
   [[nodiscard]] std::uint64_t mark() override;
   void wait(std::uint64_t mark) override;
@@ -54,6 +54,11 @@ class CudaStream final : public Stream {
   struct Captured;
   [[nodiscard]] Captured& find(std::span<const StepRun> runs);
   [[nodiscard]] bool capture(Captured& list, std::span<const StepRun> runs);
+  [[nodiscard]] bool capture_as(Captured& list, bool (CudaStream::*run_all)());
+  /// Runs what is being captured: each step after the one before, or after those alone whose memory
+  /// it shares (dependencies.h). False where CUDA refuses.
+  [[nodiscard]] bool run_in_order();
+  [[nodiscard]] bool run_apart();
   void replay(Captured& list, std::span<const StepRun> runs);
 
   static constexpr std::size_t most_in_flight = 64;
