@@ -1,7 +1,9 @@
 // PoolingMax: the largest tap of each window. PoolingMaxGradient: the sum of the gradients of the
 // windows whose first largest tap a pixel is (ops/pooling.h). Zeros outside take part with Zero
-// edges but lose a tie to a tap inside; the first NaN wins always.
+// edges but lose a tie to a tap inside; the first NaN wins always. NeuronPoolingMax: ReLU and 2x2
+// windows in one pass (pooled.cuh).
 
+#include "cuda/pooled.cuh"
 #include "cuda/tensor.cuh"
 
 namespace cermet::cuda {
@@ -134,6 +136,36 @@ bool overlaps(const Window& window) {
          window.dilationY * (window.kernelHeight - 1) >= window.strideY;
 }
 
+// ---- ReLU and 2x2 windows
+
+__device__ float pool_taps(float a, float b, float c, float d, unsigned char* winner) {
+  return pool_window(a, b, c, d, *winner);
+}
+__device__ float4 pool_taps(const float4& a, const float4& b, const float4& c, const float4& d,
+                            uchar4* winner) {
+  return {pool_window(a.x, b.x, c.x, d.x, winner->x), pool_window(a.y, b.y, c.y, d.y, winner->y),
+          pool_window(a.z, b.z, c.z, d.z, winner->z), pool_window(a.w, b.w, c.w, d.w, winner->w)};
+}
+
+/// A thread for each float or float4 of the destination; all is dense. `winners` may be null.
+template <class Value, class Winner>
+__global__ void pool_tiles(Tensor source, Tensor destination, Winner* winners) {
+  constexpr int together = sizeof(Value) / sizeof(float);
+  const TensorDesc& desc = destination.desc;
+  const int channels = desc.c / together;
+  const auto* taps = static_cast<const Value*>(source.data);
+  const long long row = static_cast<long long>(source.desc.w) * channels;
+  for (const long long i : grid_stride(destination.count() / together)) {
+    const Index at = index_of(i, desc.h, desc.w, channels);
+    const Value* tap = taps + (static_cast<long long>(at.n) * source.desc.h + 2 * at.y) * row +
+                       2LL * at.x * channels + at.c;
+    Winner winner;
+    static_cast<Value*>(destination.data)[i] =
+        pool_taps(tap[0], tap[channels], tap[row], tap[row + channels], &winner);
+    if (winners != nullptr) winners[i] = winner;
+  }
+}
+
 }  // namespace
 
 StepPtr prepare(const PoolingMax& op, Descs slots, Engine&) {
@@ -173,6 +205,26 @@ StepPtr prepare(const PoolingMaxGradient& op, Descs slots, Engine&) {
                    scratch);
 }
 
-StepPtr prepare(const NeuronPoolingMax&, Descs, Engine&) { return nullptr; }
+StepPtr prepare(const NeuronPoolingMax& op, Descs slots, Engine&) {
+  using Op = NeuronPoolingMax;
+  const TensorDesc from = slots[Op::source], to = slots[Op::destination];
+  const TensorDesc chosen = slots[Op::winners];
+  if (!is_relu(op.activation) || !is_tiled(op.pooling.window, from, to) || !is_plain(from) ||
+      !is_plain(to) || !are_winners(chosen))
+    return nullptr;
+  return make_step(slots, "cuda ReLU and 2x2", [from, to, chosen](const Args& args) {
+    const Tensor source{from, args.slots[Op::source]}, destination{to, args.slots[Op::destination]};
+    auto* winners = chosen.present() ? args.at<unsigned char>(Op::winners) : nullptr;
+    const bool fours = to.c % 4 == 0 && are_flat({source, destination}) &&
+                       reinterpret_cast<std::uintptr_t>(winners) % sizeof(uchar4) == 0;
+    if (fours) {
+      launch(args, destination.count() / 4, pool_tiles<float4, uchar4>, source, destination,
+             reinterpret_cast<uchar4*>(winners));
+    } else {
+      launch(args, destination.count(), pool_tiles<float, unsigned char>, source, destination,
+             winners);
+    }
+  });
+}
 
 }  // namespace cermet::cuda
