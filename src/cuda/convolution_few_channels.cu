@@ -257,28 +257,25 @@ __global__ void __launch_bounds__(block_threads, kernel* channels < 20 ? 2 : 1)
     load_patch<channels>(tiles, at, source, patch);
     __syncthreads();
     const int pixels = at.rows * at.columns;
+    const long long corner =
+        (static_cast<long long>(at.n) * tiles.height + at.y) * tiles.width + at.x;
     for (int i = warp; i < pixels; i += warps * ahead) {
       float values[ahead];
       int from[ahead];
 #pragma unroll
       for (int a = 0; a < ahead; ++a) {
-        const int pixel = i + a * warps;
-        values[a] = 0;
-        from[a] = 0;
-        if (pixel >= pixels || k >= tiles.outputs) continue;
-        const int row = pixel / at.columns, column = pixel - row * at.columns;
-        const long long g =
-            ((static_cast<long long>(at.n) * tiles.height + at.y + row) * tiles.width + at.x +
-             column) *
-                tiles.outputs +
-            k;
-        const int winner = winners[g];
-        if (winner >= NeuronPoolingMax::nobody) continue;
-        values[a] = gradient[g];
-        from[a] = (2 * row + winner / 2) * tiles.pitch + (2 * column + winner % 2) * channels;
+        const int pixel = i + a * warps, row = pixel / at.columns,
+                  column = pixel - row * at.columns;
+        const bool given = pixel < pixels && k < tiles.outputs;
+        const long long g = (corner + row * tiles.width + column) * tiles.outputs + k;
+        const float value = given ? gradient[g] : 0.0F;
+        const int winner = given ? winners[g] : NeuronPoolingMax::nobody;
+        values[a] = winner < NeuronPoolingMax::nobody ? value : 0.0F;
+        from[a] = (2 * row + winner / 2 % 2) * tiles.pitch + (2 * column + winner % 2) * channels;
       }
 #pragma unroll
       for (int a = 0; a < ahead; ++a) {
+        if (i + a * warps >= pixels) break;
 #pragma unroll
         for (int q = 0; q < kernel; ++q) {
 #pragma unroll
