@@ -52,18 +52,6 @@ struct Chunks {
   }
 };
 
-/// Sum over the threads of the same channel, in a fixed order; each of them gets it. All threads
-/// must call.
-__device__ double channel_sum(double value) {
-  __shared__ double parts[block_threads];
-  parts[threadIdx.x] = value;
-  __syncthreads();
-  double sum = 0;
-  for (int row = 0; row < rows; ++row) sum += parts[row * lanes + threadIdx.x % lanes];
-  __syncthreads();
-  return sum;
-}
-
 /// Of every chunk (slowest) and channel, in scratch: its mean and its sum of squared deviations, or
 /// its two sums.
 struct Parts {

@@ -1,13 +1,19 @@
 // Convolution and its gradients (formulas: ops/convolution.h). Where each window is a row of memory
 // (fully connected layers, 1x1 windows) they are matrix products; else cuDNN serves where it has a
 // deterministic float32 plan, and own kernels (convolution_general.cu) every other geometry and
-// element type.
+// element type. Few source channels have kernels of their own (convolution_few_channels.cu), and so
+// has reduced precision (convolution_tensor.cu).
+// Gradients behind pooling are expanded to what pooling and neuron would pass on.
+
+#include <algorithm>
 
 #include "cuda/activation.cuh"
+#include "cuda/convolution_few_channels.h"
 #include "cuda/convolution_general.h"
 #include "cuda/convolution_tensor.h"
 #include "cuda/cudnn.h"
 #include "cuda/matrix_product.h"
+#include "cuda/pooled.cuh"
 #include "cuda/tensor.cuh"
 
 namespace cermet::cuda {
@@ -123,6 +129,7 @@ StepPtr prepare(const Convolution& op, Descs slots, Engine& engine) {
       return make_step(slots, "cublas product", body, product->workspace_bytes());
     }
   }
+  if (StepPtr step = few_channels_convolution(op, slots)) return step;
   if (StepPtr step = tensor_convolution(op, slots)) return step;
   const Pass pass{
       CudnnPlan::make(engine, CudnnPlan::Pass::forward, op, {source, slots[Op::weights], to})};
@@ -218,14 +225,133 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
   return make_step(slots, "cudnn weight gradient", body, workspace + sums + bias_bytes);
 }
 
+// ---- with ReLU and 2x2 pooling
+
 StepPtr prepare(const PooledConvolution& op, Descs slots, Engine&) {
+  if (StepPtr step = few_channels_pooled(op, slots)) return step;
   return tensor_convolution(op, slots);
 }
-StepPtr prepare(const PooledConvolutionGradientData& op, Descs slots, Engine&) {
-  return tensor_gradient_data(op, slots);
+
+namespace {
+
+__device__ float of_tap(float value, unsigned char winner, int tap) {
+  return winner == tap ? value : 0.0F;
 }
-StepPtr prepare(const PooledConvolutionGradientWeights& op, Descs slots, Engine&) {
-  return tensor_gradient_weights(op, slots);
+__device__ float4 of_tap(const float4& value, const uchar4& winner, int tap) {
+  return {of_tap(value.x, winner.x, tap), of_tap(value.y, winner.y, tap),
+          of_tap(value.z, winner.z, tap), of_tap(value.w, winner.w, tap)};
+}
+
+/// A thread for the four taps of a window, and a channel or four of them; windows without a
+/// pooled gradient get 0.
+template <class Value, class Winner>
+__global__ void expand(TensorDesc pooled, const Value* gradient, const Winner* winners,
+                       TensorDesc dense, Value* expanded) {
+  constexpr int together = sizeof(Value) / sizeof(float);
+  const int h = (dense.h + 1) / 2, w = (dense.w + 1) / 2, channels = dense.c / together;
+  for (const Index at :
+       Elements(static_cast<long long>(dense.n) * h * w * channels, h, w, channels)) {
+    const bool given = at.y < pooled.h && at.x < pooled.w;
+    const long long from =
+        ((static_cast<long long>(at.n) * pooled.h + at.y) * pooled.w + at.x) * channels + at.c;
+    Value value{};
+    Winner winner{};
+    if (given) {
+      value = gradient[from];
+      winner = winners[from];
+    }
+    for (int tap = 0; tap < 4; ++tap) {
+      const int y = 2 * at.y + tap / 2, x = 2 * at.x + tap % 2;
+      if (y >= dense.h || x >= dense.w) continue;
+      expanded[((static_cast<long long>(at.n) * dense.h + y) * dense.w + x) * channels + at.c] =
+          of_tap(value, winner, tap);
+    }
+  }
+}
+
+/// Outputs along an axis that a pooled gradient is expanded to. More than the forward convolution
+/// had change nothing, for they get 0; as many as equal pads make suit cuDNN.
+int expanded(int pooled, int extent, int kernel, int stride, int pad, int dilation) {
+  const int span = extent + 2 * pad - (dilation * (kernel - 1) + 1);
+  return span < 0 ? 2 * pooled : std::max(2 * pooled, span / stride + 1);
+}
+
+/// Pooled gradients at the taps of their winners, 0 elsewhere.
+struct Expansion {
+  TensorDesc pooled, dense;
+
+  Expansion(const Window& w, const TensorDesc& gradient, const TensorDesc& source)
+      : pooled(gradient),
+        dense(dense_desc(
+            gradient.n,
+            expanded(gradient.h, source.h, w.kernelHeight, w.strideY, w.padTop, w.dilationY),
+            expanded(gradient.w, source.w, w.kernelWidth, w.strideX, w.padLeft, w.dilationX),
+            gradient.c)) {}
+  [[nodiscard]] std::size_t bytes() const {
+    return aligned(static_cast<std::size_t>(dense.count()) * sizeof(float));
+  }
+  /// Into the begin of scratch, which it returns; gradient and winners are the first two slots.
+  float* run(const Args& args) const {
+    auto* const to = static_cast<float*>(args.scratch);
+    const auto* winners = args.at<const unsigned char>(1);
+    const bool fours = pooled.c % 4 == 0 && are_flat({Tensor{pooled, args.slots[0]}}) &&
+                       reinterpret_cast<std::uintptr_t>(winners) % sizeof(uchar4) == 0;
+    const long long squares =
+        static_cast<long long>(dense.n) * ((dense.h + 1) / 2) * ((dense.w + 1) / 2);
+    if (fours) {
+      launch(args, squares * (dense.c / 4), expand<float4, uchar4>, pooled, args.at<float4>(0),
+             reinterpret_cast<const uchar4*>(winners), dense, reinterpret_cast<float4*>(to));
+    } else {
+      launch(args, squares * dense.c, expand<float, unsigned char>, pooled, args.at(0), winners,
+             dense, to);
+    }
+    return to;
+  }
+};
+
+/// `ordinary` on the expanded gradient in the place of the first two slots.
+StepPtr expand_first(Descs slots, const Expansion& expansion, const StepPtr& ordinary) {
+  const auto body = [=](const Args& args) {
+    Slots own{};
+    std::copy(args.slots.begin() + 2, args.slots.end(), own.begin() + 1);
+    own[0] = expansion.run(args);
+    ordinary->run(own, static_cast<std::byte*>(args.scratch) + expansion.bytes(), nullptr,
+                  *args.stream);
+  };
+  return make_step(slots, "expanded, " + ordinary->implementation, body,
+                   expansion.bytes() + ordinary->scratch_bytes);
+}
+
+/// The slots of the ordinary gradient.
+std::vector<TensorDesc> with_first(const TensorDesc& gradient, Descs slots) {
+  std::vector<TensorDesc> own(slots.begin() + 1, slots.end());
+  own[0] = gradient;
+  return own;
+}
+
+bool can_expand(Descs slots) { return is_plain(slots[0]) && are_winners(slots[1]); }
+
+}  // namespace
+
+StepPtr prepare(const PooledConvolutionGradientData& op, Descs slots, Engine& engine) {
+  using Op = PooledConvolutionGradientData;
+  if (StepPtr step = tensor_gradient_data(op, slots)) return step;
+  if (!can_expand(slots)) return nullptr;
+  const Expansion expansion(op.forward.window, slots[Op::gradient], slots[Op::destination]);
+  return expand_first(
+      slots, expansion,
+      prepare(ConvolutionGradientData{op.forward}, with_first(expansion.dense, slots), engine));
+}
+
+StepPtr prepare(const PooledConvolutionGradientWeights& op, Descs slots, Engine& engine) {
+  using Op = PooledConvolutionGradientWeights;
+  if (StepPtr step = few_channels_gradient_weights(op, slots)) return step;
+  if (StepPtr step = tensor_gradient_weights(op, slots)) return step;
+  if (!can_expand(slots)) return nullptr;
+  const Expansion expansion(op.forward.window, slots[Op::gradient], slots[Op::source]);
+  return expand_first(slots, expansion,
+                      prepare(ConvolutionGradientWeights{op.forward, op.accumulate},
+                              with_first(expansion.dense, slots), engine));
 }
 
 }  // namespace cermet::cuda

@@ -147,16 +147,6 @@ struct Deal {
   }
 };
 
-__device__ float channel_sum(double value) {
-  __shared__ double parts[block_threads];
-  parts[threadIdx.x] = value;
-  __syncthreads();
-  double sum = 0;
-  for (int row = 0; row < rows; ++row) sum += parts[row * lanes + threadIdx.x % lanes];
-  __syncthreads();
-  return static_cast<float>(sum);
-}
-
 __global__ void sum_products(Deal deal, Tensor gradient, Tensor source, float* sums) {
   const Geometry& geometry = deal.geometry;
   const int tile = static_cast<int>(blockIdx.x) % deal.tiles;
@@ -201,7 +191,7 @@ __global__ void sum_products(Deal deal, Tensor gradient, Tensor source, float* s
   }
   flush();
   for (int t = 0; t < together; ++t) {
-    const float sum = channel_sum(totals[t]);
+    const auto sum = static_cast<float>(channel_sum(totals[t]));
     if (t < count && active && threadIdx.x < lanes) {
       sums[chunk * deal.sums() + deal.number(q, p, bias ? 0 : c + t, k)] = sum;
     }

@@ -8,9 +8,8 @@
 namespace cermet::cuda {
 namespace {
 
-/// Word `k` of the Philox4x32-10 block of a counter.
-__device__ unsigned philox_word(const Dropout::Scalars& scalars, unsigned counter, unsigned image,
-                                unsigned k) {
+/// The Philox4x32-10 block of a counter.
+__device__ uint4 philox(const Dropout::Scalars& scalars, unsigned counter, unsigned image) {
   unsigned c0 = counter, c1 = image;
   auto c2 = static_cast<unsigned>(scalars.encode);
   auto c3 = static_cast<unsigned>(scalars.encode >> 32);
@@ -28,7 +27,16 @@ __device__ unsigned philox_word(const Dropout::Scalars& scalars, unsigned counte
     key0 += 0x9E3779B9U;
     key1 += 0xBB67AE85U;
   }
-  return k < 2 ? (k == 0 ? c0 : c1) : (k == 2 ? c2 : c3);
+  return {c0, c1, c2, c3};
+}
+__device__ unsigned word(const uint4& block, unsigned k) {
+  return k < 2 ? (k == 0 ? block.x : block.y) : (k == 2 ? block.z : block.w);
+}
+
+__device__ float4 apply(const uchar4& mask, const float4& source, float keep) {
+  const auto one = [&](unsigned char kept, float x) { return kept != 0 ? x / keep : 0.0F; };
+  return {one(mask.x, source.x), one(mask.y, source.y), one(mask.z, source.z),
+          one(mask.w, source.w)};
 }
 
 /// `threshold`: kept when the top 24 bits of a word are below it.
@@ -40,13 +48,29 @@ __global__ void drop(Dropout op, unsigned threshold, ScalarsOf<Dropout::Scalars>
   for (const Index at : elements(destination)) {
     const Index decided{at.n, at.y * op.maskStrideY, at.x * op.maskStrideX, at.c * op.maskStrideC};
     const long long e = (decided.y * mask_w + decided.x) * mask_c + decided.c;
-    const unsigned word =
-        philox_word(encode, static_cast<unsigned>(e / 4),
-                    encode.first_image + static_cast<unsigned>(at.n), static_cast<unsigned>(e % 4));
-    const bool kept = (word >> 8) < threshold;
+    const uint4 block = philox(encode, static_cast<unsigned>(e / 4),
+                               encode.first_image + static_cast<unsigned>(at.n));
+    const bool kept = (word(block, static_cast<unsigned>(e % 4)) >> 8) < threshold;
     const bool stores = decided.y == at.y && decided.x == at.x && decided.c == at.c;
     if (mask.present() && stores) store(mask, at, kept ? 1.0F : 0.0F);
     store(destination, at, kept ? load(source, at) / op.keepProbability : 0.0F);
+  }
+}
+
+/// The same for arrays of float4, `fours` of them an image: a Philox block decides four elements.
+/// `mask` may be null.
+__global__ void drop_flat(float keep, unsigned threshold, ScalarsOf<Dropout::Scalars> scalars,
+                          int fours, const float4* source, uchar4* mask, float4* destination,
+                          long long count) {
+  const Dropout::Scalars encode = scalars.get();
+  for (const long long i : grid_stride(count)) {
+    const auto image = static_cast<unsigned>(i / fours);
+    const uint4 block =
+        philox(encode, static_cast<unsigned>(i % fours), encode.first_image + image);
+    const auto kept = [&](unsigned bits) { return (bits >> 8) < threshold; };
+    const uchar4 decided{kept(block.x), kept(block.y), kept(block.z), kept(block.w)};
+    if (mask != nullptr) mask[i] = decided;
+    destination[i] = apply(decided, source[i], keep);
   }
 }
 
@@ -62,6 +86,24 @@ __global__ void drop_gradient(DropoutGradient op, Tensor gradient, Tensor mask,
   }
 }
 
+__global__ void drop_gradient_flat(float keep, const float4* gradient, const uchar4* mask,
+                                   float4* destination, long long count) {
+  for (const long long i : grid_stride(count)) destination[i] = apply(mask[i], gradient[i], keep);
+}
+
+/// Whether each element of `of` has a decision of its own, and four of them lie in one image.
+bool has_own_decisions(const Dropout& op, const TensorDesc& of) {
+  return (op.maskStrideX == 1 || of.w == 1) && (op.maskStrideY == 1 || of.h == 1) &&
+         (op.maskStrideC == 1 || of.c == 1) && std::int64_t{of.h} * of.w * of.c % 4 == 0;
+}
+/// Whether the mask of `of`, if it is there, is an array of uchar4.
+bool is_flat_mask(const Tensor& mask, const TensorDesc& of) {
+  const TensorDesc& desc = mask.desc;
+  return !mask.present() || (desc.type == ElementType::uint8 && desc.dense() && desc.n == of.n &&
+                             desc.h == of.h && desc.w == of.w && desc.c == of.c &&
+                             reinterpret_cast<std::uintptr_t>(mask.data) % sizeof(uchar4) == 0);
+}
+
 }  // namespace
 
 StepPtr prepare(const Dropout& op, Descs slots, Engine&) {
@@ -72,8 +114,16 @@ StepPtr prepare(const Dropout& op, Descs slots, Engine&) {
   return make_step(slots, "cuda dropout", [=](const Args& args) {
     const Tensor destination{to, args.slots[Dropout::destination]};
     const Tensor mask{decisions, decisions.present() ? args.slots[Dropout::mask] : nullptr};
-    launch(args, destination.count(), drop, op, threshold, scalars<Dropout::Scalars>(args),
-           Tensor{from, args.slots[Dropout::source]}, mask, destination);
+    const Tensor source{from, args.slots[Dropout::source]};
+    const auto given = scalars<Dropout::Scalars>(args);
+    if (has_own_decisions(op, to) && are_flat({source, destination}) && is_flat_mask(mask, to)) {
+      const auto fours = static_cast<int>(destination.count() / to.n / 4);
+      launch(args, destination.count() / 4, drop_flat, op.keepProbability, threshold, given, fours,
+             args.at<float4>(Dropout::source), static_cast<uchar4*>(mask.data),
+             args.at<float4>(Dropout::destination), destination.count() / 4);
+      return;
+    }
+    launch(args, destination.count(), drop, op, threshold, given, source, mask, destination);
   });
 }
 
@@ -83,8 +133,15 @@ StepPtr prepare(const DropoutGradient& op, Descs slots, Engine&) {
   const TensorDesc to = slots[Op::destination];
   return make_step(slots, "cuda dropout", [=](const Args& args) {
     const Tensor destination{to, args.slots[Op::destination]};
-    launch(args, destination.count(), drop_gradient, op, Tensor{g, args.slots[Op::gradient]},
-           Tensor{decisions, args.slots[Op::mask]}, destination);
+    const Tensor gradient{g, args.slots[Op::gradient]}, mask{decisions, args.slots[Op::mask]};
+    if (op.shiftX == 0 && op.shiftY == 0 && has_own_decisions(op.forward, to) &&
+        are_flat({gradient, destination}) && is_flat_mask(mask, to)) {
+      launch(args, destination.count() / 4, drop_gradient_flat, op.forward.keepProbability,
+             args.at<float4>(Op::gradient), args.at<const uchar4>(Op::mask),
+             args.at<float4>(Op::destination), destination.count() / 4);
+      return;
+    }
+    launch(args, destination.count(), drop_gradient, op, gradient, mask, destination);
   });
 }
 

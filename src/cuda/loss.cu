@@ -194,61 +194,80 @@ __device__ double warp_sum(double value) {
   return value;
 }
 
-/// A warp for each pixel. NaN is passed over in the search for the largest.
-__global__ void sum_pixels(Inputs in, Scalars scalars, Arriving arriving, bool pulls,
-                           PixelSums* sums) {
-  const Parameters p(in.op, scalars.get());
-  const TensorDesc& desc = in.source.desc;
-  const int lane = static_cast<int>(threadIdx.x) % warp;
-  const long long first = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) / warp;
-  const long long step = static_cast<long long>(gridDim.x) * blockDim.x / warp;
-  for (long long i = first; i < in.source.pixels(); i += step) {
-    Index at = index_of(i, desc.h, desc.w, 1);
-    float largest = -INFINITY;
-    for (at.c = lane; at.c < desc.c; at.c += warp) largest = fmaxf(largest, load(in.source, at));
-    for (int other = warp / 2; other > 0; other /= 2) {
-      largest = fmaxf(largest, __shfl_xor_sync(whole_warp, largest, other));
-    }
-    double sum = 0, pulled = 0;
-    for (at.c = lane; at.c < desc.c; at.c += warp) {
-      sum += static_cast<double>(expf(load(in.source, at) - largest));
-      if (pulls) pulled += pull(in, arriving, p, at);
-    }
-    sum = warp_sum(sum);
-    pulled = warp_sum(pulled);
-    if (lane == 0) sums[i] = {largest, log(sum), pulled};
+/// The warp's sums of a pixel. NaN is passed over in the search for the largest.
+__device__ PixelSums sum_pixel(const Inputs& in, const Parameters& p, const Arriving& arriving,
+                               bool pulls, Index at) {
+  const int lane = static_cast<int>(threadIdx.x) % warp, channels = in.source.desc.c;
+  float largest = -INFINITY;
+  for (at.c = lane; at.c < channels; at.c += warp) largest = fmaxf(largest, load(in.source, at));
+  for (int other = warp / 2; other > 0; other /= 2) {
+    largest = fmaxf(largest, __shfl_xor_sync(whole_warp, largest, other));
   }
+  double sum = 0, pulled = 0;
+  for (at.c = lane; at.c < channels; at.c += warp) {
+    sum += static_cast<double>(expf(load(in.source, at) - largest));
+    if (pulls) pulled += pull(in, arriving, p, at);
+  }
+  return {largest, log(warp_sum(sum)), pulls ? warp_sum(pulled) : 0};
 }
 
-std::size_t pixel_sums_bytes(CNNLossType type, const TensorDesc& source) {
-  return type == CNNLossType::SoftMaxCrossEntropy
-             ? static_cast<std::size_t>(source.pixels()) * sizeof(PixelSums)
-             : 0;
+/// This warp's share of `count` pieces of work: visit(number).
+template <class Visit>
+__device__ void for_each_of_warp(long long count, Visit&& visit) {
+  const long long first = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) / warp;
+  const long long step = static_cast<long long>(gridDim.x) * blockDim.x / warp;
+  for (long long i = first; i < count; i += step) visit(i);
+}
+
+__global__ void sum_pixels(Inputs in, Scalars scalars, PixelSums* sums) {
+  const Parameters p(in.op, scalars.get());
+  const TensorDesc& desc = in.source.desc;
+  for_each_of_warp(in.source.pixels(), [&](long long i) {
+    const PixelSums pixel = sum_pixel(in, p, Arriving{}, false, index_of(i, desc.h, desc.w, 1));
+    if (threadIdx.x % warp == 0) sums[i] = pixel;
+  });
 }
 
 // ---- values and their sums
 
-__device__ double weighted_loss(const Inputs& in, const Parameters& p, const PixelSums* sums,
+/// `pixel` matters to the soft-max alone.
+__device__ double weighted_loss(const Inputs& in, const Parameters& p, const PixelSums& pixel,
                                 const Index& at) {
   const double w = in.op.type == CNNLossType::CosineDistance ? 1.0 : in.weight(p, at);
   if (w == 0) return 0;
   const double t = in.label(p, at);
   const float y = load(in.source, at);
   if (in.op.type != CNNLossType::SoftMaxCrossEntropy) return w * loss_of(in.op.type, y, t, p);
-  return t == 0 ? 0 : w * (-t * sums[pixel_number(in.source, at)].of(y));
+  return t == 0 ? 0 : w * (-t * pixel.of(y));
 }
 
-__global__ void losses(Inputs in, Scalars scalars, const PixelSums* sums, Tensor destination) {
+__global__ void losses(Inputs in, Scalars scalars, Tensor destination) {
   const Parameters p(in.op, scalars.get());
   for (const Index at : elements(in.source)) {
-    store(destination, at, static_cast<float>(weighted_loss(in, p, sums, at)));
+    store(destination, at, static_cast<float>(weighted_loss(in, p, PixelSums{}, at)));
   }
+}
+/// The same for the soft-max: a warp for each pixel.
+__global__ void soft_max_losses(Inputs in, Scalars scalars, Tensor destination) {
+  const Parameters p(in.op, scalars.get());
+  const TensorDesc& desc = in.source.desc;
+  for_each_of_warp(in.source.pixels(), [&](long long i) {
+    Index at = index_of(i, desc.h, desc.w, 1);
+    const PixelSums pixel = sum_pixel(in, p, Arriving{}, false, at);
+    for (at.c = static_cast<int>(threadIdx.x) % warp; at.c < desc.c; at.c += warp)
+      store(destination, at, static_cast<float>(weighted_loss(in, p, pixel, at)));
+  });
 }
 
 /// A row's sum of losses and its weights that are not zero.
 struct RowSum {
   double loss, weights;
 };
+
+/// 1 for a weight that is not zero.
+__device__ double counts(const Inputs& in, const Index& at) {
+  return !in.weights.present() || load(in.weights, at) != 0.0F ? 1 : 0;
+}
 
 /// A block for each row. Without `with_losses` the weights alone are counted.
 __global__ void sum_rows(Inputs in, Scalars scalars, const PixelSums* sums, bool with_losses,
@@ -262,8 +281,11 @@ __global__ void sum_rows(Inputs in, Scalars scalars, const PixelSums* sums, bool
     Index at = index_of(i, 1, desc.w, desc.c);
     at.n = n;
     at.y = y;
-    if (with_losses) loss += weighted_loss(in, p, sums, at);
-    weights += !in.weights.present() || load(in.weights, at) != 0.0F ? 1 : 0;
+    if (with_losses) {
+      const PixelSums pixel = sums != nullptr ? sums[pixel_number(in.source, at)] : PixelSums{};
+      loss += weighted_loss(in, p, pixel, at);
+    }
+    weights += counts(in, at);
   }
   loss = block_sum(loss);
   weights = block_sum(weights);
@@ -297,21 +319,52 @@ __device__ RowSum sum_of_rows(const Loss& op, const TensorDesc& source, const Ro
   return {block_sum(sum.loss), block_sum(sum.weights)};
 }
 
-/// A block for each image, or one for the batch.
-__global__ void reduce(Loss op, TensorDesc source, Scalars scalars, const RowSum* rows,
-                       Tensor destination) {
-  const Parameters p(op, scalars.get());
-  RowSum sum = sum_of_rows(op, source, rows);
-  const int images = images_of_sum(op, source);
+/// The reduced loss of `images`.
+__device__ float reduced(const Loss& op, const TensorDesc& source, const Parameters& p, RowSum sum,
+                         int images) {
   if (op.type == CNNLossType::CosineDistance) {
     sum.loss = p.weight == 0 ? 0 : p.weight * (images - sum.loss);
   }
   const double by = divisor(op, source, sum.weights);
+  return by == 0 ? 0.0F : static_cast<float>(sum.loss / by);
+}
+
+/// A block for each image, or one for the batch.
+__global__ void reduce(Loss op, TensorDesc source, Scalars scalars, const RowSum* rows,
+                       Tensor destination) {
+  const Parameters p(op, scalars.get());
+  const RowSum sum = sum_of_rows(op, source, rows);
+  const int images = images_of_sum(op, source);
+  const float value = reduced(op, source, p, sum, images);
   const int first = static_cast<int>(blockIdx.x) * images;
-  for (int i = static_cast<int>(threadIdx.x); i < images; i += block_threads) {
-    const float value = i != 0 || by == 0 ? 0.0F : static_cast<float>(sum.loss / by);
-    store(destination, Index{first + i, 0, 0, 0}, value);
-  }
+  for (int i = static_cast<int>(threadIdx.x); i < images; i += block_threads)
+    store(destination, Index{first + i, 0, 0, 0}, i != 0 ? 0.0F : value);
+}
+
+/// Images so small that a warp sums one at once.
+bool are_small(const Loss& op, const TensorDesc& source) {
+  constexpr int most_pixels = 4, most_channels = 4096;
+  return op.reduceAcrossBatch == 0 && source.h * source.w <= most_pixels &&
+         source.c <= most_channels;
+}
+__global__ void reduce_small(Inputs in, Scalars scalars, Tensor destination) {
+  const Parameters p(in.op, scalars.get());
+  const TensorDesc& desc = in.source.desc;
+  const bool softmax = in.op.type == CNNLossType::SoftMaxCrossEntropy;
+  for_each_of_warp(desc.n, [&](long long n) {
+    RowSum sum{0, 0};
+    for (int i = 0; i < desc.h * desc.w; ++i) {
+      Index at{static_cast<int>(n), i / desc.w, i % desc.w, 0};
+      const PixelSums pixel = softmax ? sum_pixel(in, p, Arriving{}, false, at) : PixelSums{};
+      for (at.c = static_cast<int>(threadIdx.x) % warp; at.c < desc.c; at.c += warp) {
+        sum.loss += weighted_loss(in, p, pixel, at);
+        sum.weights += counts(in, at);
+      }
+    }
+    sum = {warp_sum(sum.loss), warp_sum(sum.weights)};
+    if (threadIdx.x % warp == 0)
+      store(destination, Index{static_cast<int>(n), 0, 0, 0}, reduced(in.op, desc, p, sum, 1));
+  });
 }
 
 /// R of the images, from the counts of weights. Blocks as in `reduce`.
@@ -325,34 +378,46 @@ __global__ void reduction_factors(Loss op, TensorDesc source, const RowSum* rows
 
 // ---- gradients
 
-/// Every channel of the destination; those beyond the source's get 0.
-__global__ void gradients(LossGradient op, Inputs in, Scalars scalars, Arriving arriving,
-                          const PixelSums* sums, Tensor destination) {
-  const Parameters p(in.op, scalars.get());
+/// Of a channel of the destination; those beyond the source's get 0. `pixel` matters to the
+/// soft-max alone.
+__device__ double gradient_of(const LossGradient& op, const Inputs& in, const Parameters& p,
+                              const Arriving& arriving, const PixelSums& pixel, const Index& at) {
   const bool softmax = in.op.type == CNNLossType::SoftMaxCrossEntropy, by_labels = op.byLabels != 0;
+  if (at.c >= in.source.desc.c) return 0;
+  const float y = load(in.source, at);
+  if (softmax && op.exactSoftMax != 0 && !by_labels)
+    return exp(pixel.of(y)) * pixel.pulled - pull(in, arriving, p, at);
+  const double factor = arriving.scale(in, p, at), t = in.label(p, at);
+  double slope;
+  if (softmax) {
+    const double logarithm = pixel.of(y);
+    slope = by_labels ? -p.keep * logarithm : expf(static_cast<float>(logarithm)) - t;
+  } else {
+    slope = by_labels ? label_slope_of(op, y, t, p) : slope_of(op, y, t, p);
+  }
+  return factor == 0 ? 0 : factor * slope;
+}
+
+__global__ void gradients(LossGradient op, Inputs in, Scalars scalars, Arriving arriving,
+                          Tensor destination) {
+  const Parameters p(in.op, scalars.get());
   const long long count = in.source.pixels() * destination.desc.c;
   for (const Index at : Elements(count, in.source.desc.h, in.source.desc.w, destination.desc.c)) {
-    if (at.c >= in.source.desc.c) {
-      store(destination, at, 0.0F);
-      continue;
-    }
-    const float y = load(in.source, at);
-    if (softmax && op.exactSoftMax != 0 && !by_labels) {
-      const PixelSums pixel = sums[pixel_number(in.source, at)];
-      const double value = exp(pixel.of(y)) * pixel.pulled - pull(in, arriving, p, at);
-      store(destination, at, static_cast<float>(value));
-      continue;
-    }
-    const double factor = arriving.scale(in, p, at), t = in.label(p, at);
-    double slope;
-    if (softmax) {
-      const double logarithm = sums[pixel_number(in.source, at)].of(y);
-      slope = by_labels ? -p.keep * logarithm : expf(static_cast<float>(logarithm)) - t;
-    } else {
-      slope = by_labels ? label_slope_of(op, y, t, p) : slope_of(op, y, t, p);
-    }
-    store(destination, at, static_cast<float>(factor == 0 ? 0 : factor * slope));
+    store(destination, at, static_cast<float>(gradient_of(op, in, p, arriving, PixelSums{}, at)));
   }
+}
+/// The same for the soft-max: a warp for each pixel.
+__global__ void soft_max_gradients(LossGradient op, Inputs in, Scalars scalars, Arriving arriving,
+                                   Tensor destination) {
+  const Parameters p(in.op, scalars.get());
+  const TensorDesc& desc = in.source.desc;
+  const bool pulls = op.exactSoftMax != 0 && op.byLabels == 0;
+  for_each_of_warp(in.source.pixels(), [&](long long i) {
+    Index at = index_of(i, desc.h, desc.w, 1);
+    const PixelSums pixel = sum_pixel(in, p, arriving, pulls, at);
+    for (at.c = static_cast<int>(threadIdx.x) % warp; at.c < destination.desc.c; at.c += warp)
+      store(destination, at, static_cast<float>(gradient_of(op, in, p, arriving, pixel, at)));
+  });
 }
 
 }  // namespace
@@ -360,28 +425,36 @@ __global__ void gradients(LossGradient op, Inputs in, Scalars scalars, Arriving 
 StepPtr prepare(const Loss& op, Descs slots, Engine&) {
   const std::vector<TensorDesc> descs(slots.begin(), slots.end());
   const TensorDesc source = descs[Loss::source];
-  const bool each = op.reduction == CNNReductionType::None;
+  const bool softmax = op.type == CNNLossType::SoftMaxCrossEntropy;
+  const bool each = op.reduction == CNNReductionType::None, small = are_small(op, source);
   const auto rows = static_cast<std::size_t>(source.n) * static_cast<std::size_t>(source.h);
-  const std::size_t row_bytes = each ? 0 : rows * sizeof(RowSum);
-  const auto body = [op, descs, row_bytes, each](const Args& args) {
+  const std::size_t row_bytes = each || small ? 0 : rows * sizeof(RowSum);
+  const std::size_t pixel_bytes =
+      softmax && row_bytes != 0 ? static_cast<std::size_t>(source.pixels()) * sizeof(PixelSums) : 0;
+  const auto body = [=](const Args& args) {
     const Inputs in(op, args, descs, Loss::source);
     const Scalars given = scalars<Loss::Scalars>(args);
     const Tensor destination = tensor(args, descs, Loss::loss);
-    auto* row_sums = static_cast<RowSum*>(args.scratch);
-    auto* pixel_sums =
-        reinterpret_cast<PixelSums*>(static_cast<std::byte*>(args.scratch) + row_bytes);
-    if (op.type == CNNLossType::SoftMaxCrossEntropy) {
-      launch(args, in.source.pixels() * warp, sum_pixels, in, given, Arriving{}, false, pixel_sums);
+    if (each && softmax) {
+      launch(args, source.pixels() * warp, soft_max_losses, in, given, destination);
+    } else if (each) {
+      launch(args, source.count(), losses, in, given, destination);
+    } else if (small) {
+      launch(args, static_cast<long long>(source.n) * warp, reduce_small, in, given, destination);
+    } else {
+      auto* row_sums = static_cast<RowSum*>(args.scratch);
+      PixelSums* pixel_sums = nullptr;
+      if (softmax) {
+        pixel_sums =
+            reinterpret_cast<PixelSums*>(static_cast<std::byte*>(args.scratch) + row_bytes);
+        launch(args, source.pixels() * warp, sum_pixels, in, given, pixel_sums);
+      }
+      launch_blocks(args, in.rows(), sum_rows, in, given, pixel_sums, true, row_sums);
+      launch_blocks(args, source.n / images_of_sum(op, source), reduce, op, source, given, row_sums,
+                    destination);
     }
-    if (each) {
-      launch(args, in.source.count(), losses, in, given, pixel_sums, destination);
-      return;
-    }
-    launch_blocks(args, in.rows(), sum_rows, in, given, pixel_sums, true, row_sums);
-    launch_blocks(args, in.source.desc.n / images_of_sum(op, in.source.desc), reduce, op,
-                  in.source.desc, given, row_sums, destination);
   };
-  return make_step(slots, "cuda loss", body, row_bytes + pixel_sums_bytes(op.type, source));
+  return make_step(slots, "cuda loss", body, row_bytes + pixel_bytes);
 }
 
 StepPtr prepare(const LossGradient& op, Descs slots, Engine&) {
@@ -400,8 +473,6 @@ StepPtr prepare(const LossGradient& op, Descs slots, Engine&) {
     const Scalars given = scalars<Loss::Scalars>(args);
     auto* row_sums = static_cast<RowSum*>(args.scratch);
     auto* factors = reinterpret_cast<double*>(static_cast<std::byte*>(args.scratch) + row_bytes);
-    auto* pixel_sums = reinterpret_cast<PixelSums*>(static_cast<std::byte*>(args.scratch) +
-                                                    row_bytes + factor_bytes);
     Arriving arriving{tensor(args, descs, Op::gradient),
                       op.forward.reduction == CNNReductionType::None,
                       op.forward.reduceAcrossBatch != 0, 1, nullptr};
@@ -414,16 +485,16 @@ StepPtr prepare(const LossGradient& op, Descs slots, Engine&) {
       const double by = divisor(op.forward, source, 0);
       arriving.factor = by == 0 ? 0 : 1 / by;
     }
-    if (op.forward.type == CNNLossType::SoftMaxCrossEntropy) {
-      const bool pulls = op.exactSoftMax != 0 && op.byLabels == 0;
-      launch(args, in.source.pixels() * warp, sum_pixels, in, given, arriving, pulls, pixel_sums);
-    }
     const Tensor destination = tensor(args, descs, Op::destination);
-    launch(args, in.source.pixels() * destination.desc.c, gradients, op, in, given, arriving,
-           pixel_sums, destination);
+    if (op.forward.type == CNNLossType::SoftMaxCrossEntropy) {
+      launch(args, source.pixels() * warp, soft_max_gradients, op, in, given, arriving,
+             destination);
+    } else {
+      launch(args, source.pixels() * destination.desc.c, gradients, op, in, given, arriving,
+             destination);
+    }
   };
-  return make_step(slots, "cuda loss gradient", body,
-                   row_bytes + factor_bytes + pixel_sums_bytes(op.forward.type, source));
+  return make_step(slots, "cuda loss gradient", body, row_bytes + factor_bytes);
 }
 
 }  // namespace cermet::cuda

@@ -214,6 +214,20 @@ __device__ T block_sum(T value) {
   return sum;
 }
 
+/// Sum over the block's threads of the same lane, in a fixed order; each of them gets it. All
+/// threads must call.
+__device__ inline double channel_sum(double value) {
+  constexpr int lanes = 32;
+  __shared__ double parts[block_threads];
+  parts[threadIdx.x] = value;
+  __syncthreads();
+  double sum = 0;
+  for (int of = static_cast<int>(threadIdx.x) % lanes; of < block_threads; of += lanes)
+    sum += parts[of];
+  __syncthreads();
+  return sum;
+}
+
 /// Sum of `count` numbers that lie `stride` apart, for each of 32 adjacent lanes: the warps of a
 /// block share the numbers and warp 0 gets the sum, in a fixed order. All threads must call.
 __device__ inline double sum_over_warps(const float* first, int count, long long stride,
@@ -223,9 +237,16 @@ __device__ inline double sum_over_warps(const float* first, int count, long long
   const int lane = static_cast<int>(threadIdx.x) % lanes,
             warp = static_cast<int>(threadIdx.x) / lanes;
   double sum = 0;
-  if (active) {
-#pragma unroll 4
-    for (int i = warp; i < count; i += warps) sum += static_cast<double>(first[i * stride]);
+  constexpr int together = 16;  // numbers of a lane under way
+  for (int i = warp; active && i < count; i += warps * together) {
+    float numbers[together];
+#pragma unroll
+    for (int t = 0; t < together; ++t) {
+      const int at = i + t * warps;
+      numbers[t] = at < count ? first[at * stride] : 0.0F;
+    }
+#pragma unroll
+    for (const float number : numbers) sum += static_cast<double>(number);
   }
   parts[warp][lane] = sum;
   __syncthreads();
