@@ -1,30 +1,46 @@
-// One measured case: cermet_bench CASE THREADS|DEVICE [STEPS [BATCH]] prints milliseconds of a
-// step, one figure a line. On the CPU each step is waited for; on a GPU a figure is the mean of
-// `group` steps in flight, as training runs them. Every case first checks that training lowers its
-// loss. bench/compare runs it against PyTorch, bench/compare_gpu on a GPU.
+// One measured case: cermet_bench CASE THREADS|DEVICE [STEPS [BATCH]] [--tf32]
+//   lenet, tiny    milliseconds of a training step of a graph
+//   tiny-direct    the same for kernels encoded by hand
+//   encode         milliseconds of a direct encode that was seen before
+//   host           microseconds of a replayed step of lenet: of the thread that encodes and
+//   commits,
+//                  and of the one that enqueues (on the CPU: computes)
+//   copy           GB/s read and written by a copy within the device's memory
+//   rate           TFLOP/s of a large fully connected layer
+//   peak           GFLOP/s of this many threads of the processor
+// One figure a line. On the CPU each step is waited for; on a GPU a figure is the mean of `group`
+// steps in flight, as training runs them. Every training case first checks that its loss falls.
+// --tf32: KernelOptions::AllowReducedPrecision. bench/compare runs it against PyTorch,
+// bench/compare_gpu on a GPU.
 
 #include <fmt/format.h>
 
+#include <array>
 #include <chrono>
 #include <cstdlib>
-#include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "cermet/core/engine.h"
 #include "cermet/nn/convolution_nodes.h"
 #include "cermet/nn/dropout_nodes.h"
 #include "cermet/nn/graph.h"
 #include "cermet/nn/loss_nodes.h"
 #include "cermet/nn/neuron_nodes.h"
 #include "cermet/nn/pooling_nodes.h"
-#include "cermet/train/parameters.h"
+#include "digits.h"
 #include "fma_peak.h"
+#include "tiny_direct.h"
 
 namespace {
 
 using namespace cermet;
+using namespace cermet::bench;
 using Clock = std::chrono::steady_clock;
+
+bool on_host(const Device& device) { return device.engine().host_can_access(); }
 
 double milliseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
@@ -33,19 +49,11 @@ double milliseconds_since(Clock::time_point start) {
 /// A training graph with one input of 28x28x1 pictures and one of labels.
 class Network {
  public:
-  Network(Device device, std::size_t batch, bool lenet)
+  Network(Device device, std::size_t batch, bool lenet, KernelOptions options)
       : device_(std::move(device)),
         queue_(device_.makeCommandQueue()),
-        pictures_(device_, descriptor(28, 28, 1), batch),
-        labels_(device_, descriptor(1, 1, 10), batch),
-        random_(1) {
-    for (std::size_t i = 0; i < batch; ++i) {
-      std::vector<float> pixels(28 * 28), one_hot(10, 0.0F);
-      for (float& pixel : pixels) pixel = random_.uniform();
-      one_hot[i % 10] = 1;
-      pictures_[i].write_floats(pixels);
-      labels_[i].write_floats(one_hot);
-    }
+        random_(1),
+        digits_(device_, batch, random_) {
     const auto x = NNImageNode::node(named_handle("picture"));
     const auto t = NNImageNode::node(named_handle("label"));
     NNImageNodePtr at = x;
@@ -61,20 +69,18 @@ class Network {
       at = std::make_shared<CNNNeuronReLUNode>(at)->resultImage();
       at = full(at, "full", 28, 8, 10);
     }
-    auto loss_descriptor = CNNLossDescriptor::cnnLossDescriptor(CNNLossType::SoftMaxCrossEntropy,
-                                                                CNNReductionType::Sum);
-    loss_descriptor.setWeight(1.0F / static_cast<float>(batch));
-    const auto loss = NNForwardLossNode::node(at, t, loss_descriptor);
+    const auto loss = NNForwardLossNode::node(at, t, mean_cross_entropy(batch));
     loss->resultImage()->setExportFromGraph(true);
     loss->resultImage()->setImageAllocator(Image::defaultAllocator());
     const auto ends = NNInitialGradientNode::node(loss->resultImage())->trainingGraph(nullptr);
     graph_ = std::make_unique<NNGraph>(device_, ends.at(0)->resultImage(), false);
     graph_->setFormat(ImageFeatureChannelFormat::Float32);
+    graph_->setOptions(options);
   }
 
-  CommandBuffer start() {
-    CommandBuffer commands = queue_.makeCommandBuffer();
-    const ImageBatch inputs[] = {pictures_, labels_};
+  CommandBuffer start() { return start(queue_.makeCommandBuffer()); }
+  CommandBuffer start(CommandBuffer commands) {
+    const ImageBatch inputs[] = {digits_.pictures, digits_.labels};
     losses_.clear();
     graph_->encodeBatch(commands, inputs, {}, &losses_, nullptr);
     commands.commit();
@@ -82,22 +88,14 @@ class Network {
   }
   double step() {
     start().waitUntilCompleted();
-    double sum = 0;
-    for (const float loss : losses_.at(0).read_floats()) sum += static_cast<double>(loss);
-    return sum;
+    return sum(losses_.at(0));
   }
+  [[nodiscard]] const CommandQueue& queue() const { return queue_; }
 
  private:
-  static ImageDescriptor descriptor(std::size_t w, std::size_t h, std::size_t c) {
-    return ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, w, h, c);
-  }
   std::shared_ptr<ConvolutionParameters> parameters(const char* name, std::size_t size,
                                                     std::size_t in, std::size_t out) {
-    auto made = std::make_shared<ConvolutionParameters>(
-        device_, name, CNNConvolutionDescriptor::cnnConvolutionDescriptor(size, size, in, out),
-        OptimizerSettings{OptimizerKind::sgd, 0.02F});
-    made->initialise(random_);
-    return made;
+    return bench::parameters(device_, random_, name, size, in, out);
   }
   NNImageNodePtr block(const NNImageNodePtr& x, const char* name, std::size_t size, std::size_t in,
                        std::size_t out) {
@@ -112,14 +110,14 @@ class Network {
 
   Device device_;
   CommandQueue queue_;
-  ImageBatch pictures_, labels_;
   RandomNumbers random_;
+  Digits digits_;
   std::unique_ptr<NNGraph> graph_;
   std::vector<ImageBatch> losses_;
 };
 
-int train(const Device& device, int steps, std::size_t batch, bool lenet) {
-  Network network(device, batch, lenet);
+template <class Trained>
+int train(Trained network, const Device& device, int steps) {
   const double first = network.step();
   double last = first;
   for (int i = 0; i < 8; ++i) last = network.step();
@@ -127,7 +125,7 @@ int train(const Device& device, int steps, std::size_t batch, bool lenet) {
     fmt::print(stderr, "the loss did not fall: {} to {}\n", first, last);
     return 1;
   }
-  if (device.engine().host_can_access()) {
+  if (on_host(device)) {
     for (int i = 0; i < steps; ++i) {
       const auto start = Clock::now();
       network.step();
@@ -167,29 +165,120 @@ int encode(const Device& device, int steps) {
   return 0;
 }
 
+/// What a step costs the host while at most a few are in flight.
+int host(const Device& device, int steps, std::size_t batch, KernelOptions options) {
+  Network network(device, batch, true, options);
+  for (int i = 0; i < 9; ++i) network.step();
+  // The thread that enqueues finds a few steps at once and calls a handler before each.
+  constexpr int few = 4;
+  for (int i = 0; i < steps; i += few - 1) {
+    std::promise<void> opened;
+    CommandBuffer gate = network.queue().makeCommandBuffer();
+    gate.addScheduledHandler([open = opened.get_future().share()](CommandBuffer) { open.wait(); });
+    gate.commit();
+    std::array<Clock::time_point, few> enqueued;
+    std::vector<CommandBuffer> in_flight;
+    double encoding = 0;
+    for (Clock::time_point& time : enqueued) {
+      CommandBuffer commands = network.queue().makeCommandBuffer();
+      commands.addScheduledHandler([&time](CommandBuffer) { time = Clock::now(); });
+      const auto start = Clock::now();
+      in_flight.push_back(network.start(std::move(commands)));
+      encoding += milliseconds_since(start) / few;
+    }
+    opened.set_value();
+    for (CommandBuffer& commands : in_flight) commands.waitUntilCompleted();
+    for (std::size_t j = 1; j < few; ++j) {
+      const std::chrono::duration<double, std::micro> between = enqueued[j] - enqueued[j - 1];
+      fmt::print("{:.3f} {:.3f}\n", 1e3 * encoding, between.count());
+    }
+  }
+  return 0;
+}
+
+int copy(const Device& device, int steps) {
+  const std::size_t bytes = std::size_t{on_host(device) ? 256U : 2048U} << 20U;
+  Engine& engine = device.engine();
+  const auto release = [&](void* memory) { engine.release(memory, bytes); };
+  using Memory = std::unique_ptr<void, decltype(release)>;
+  const Memory from(engine.allocate(bytes), release), to(engine.allocate(bytes), release);
+  engine.fill_zero(from.get(), bytes);
+  engine.fill_zero(to.get(), bytes);
+  const auto stream = engine.make_stream();
+  constexpr int group = 10;
+  for (int i = 0; i < steps; i += group) {
+    const auto start = Clock::now();
+    for (int j = 0; j < group; ++j) stream->copy(to.get(), from.get(), bytes);
+    stream->wait(stream->mark());
+    const double seconds = milliseconds_since(start) * 1e-3 / group;
+    fmt::print("{:.1f}\n", 2e-9 * static_cast<double>(bytes) / seconds);
+  }
+  return 0;
+}
+
+int rate(const Device& device, int steps, KernelOptions options) {
+  const std::size_t extent = on_host(device) ? 1024 : 8192;
+  RandomNumbers random(1);
+  CNNFullyConnected layer(device, parameters(device, random, "full", 1, extent, extent));
+  layer.setOptions(options);
+  const ImageDescriptor rows = floats(1, 1, extent, extent);
+  const Image source(device, rows), result(device, rows);
+  std::vector<float> values(extent * extent);
+  for (float& value : values) value = random.uniform() - 0.5F;
+  source.write_floats(values);
+  const CommandQueue queue = device.makeCommandQueue();
+  const auto start = [&] {
+    CommandBuffer commands = queue.makeCommandBuffer();
+    layer.encode(commands, source, result);
+    commands.commit();
+    return commands;
+  };
+  for (int i = 0; i < 3; ++i) start().waitUntilCompleted();
+  constexpr int group = 5;
+  for (int i = 0; i < steps; i += group) {
+    const auto from = Clock::now();
+    for (int j = 1; j < group; ++j) start();
+    start().waitUntilCompleted();
+    const double seconds = milliseconds_since(from) * 1e-3 / group;
+    const auto products = static_cast<double>(extent * extent) * static_cast<double>(extent);
+    fmt::print("{:.3f}\n", 2e-12 * products / seconds);
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string name = argc > 1 ? argv[1] : "";
-  const std::string where = argc > 2 ? argv[2] : "1";
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const bool tf32 = std::erase(words, "--tf32") != 0;
+  const KernelOptions options = tf32 ? KernelOptions::AllowReducedPrecision : KernelOptions::None;
+  const auto word = [&](std::size_t at, const char* otherwise) {
+    return at < words.size() ? words[at] : otherwise;
+  };
+  const std::string name = word(0, ""), where = word(1, "1");
   const int threads = std::atoi(where.c_str());
-  const int steps = argc > 3 ? std::atoi(argv[3]) : 20;
-  const std::size_t batch = argc > 4          ? std::strtoul(argv[4], nullptr, 10)
-                            : name == "lenet" ? 64
-                                              : 1;
+  const int steps = std::atoi(word(2, "20").c_str());
+  const bool lenet = name == "lenet" || name == "host";
+  const std::size_t batch = std::strtoul(word(3, lenet ? "64" : "1").c_str(), nullptr, 10);
   try {
     if (name == "peak") {
       fmt::print("{:.3f}\n", measured_fma_peak(threads));
       return 0;
     }
     const Device device = threads > 0 ? Device::cpu(threads) : Device::named(where);
-    if (name == "lenet") return train(device, steps, batch, true);
-    if (name == "tiny") return train(device, steps, batch, false);
+    if (name == "lenet" || name == "tiny")
+      return train(Network(device, batch, lenet, options), device, steps);
+    if (name == "tiny-direct") return train(TinyDirect(device, batch, options), device, steps);
     if (name == "encode") return encode(device, steps);
+    if (name == "host") return host(device, steps, batch, options);
+    if (name == "copy") return copy(device, steps);
+    if (name == "rate") return rate(device, steps, options);
   } catch (const std::exception& problem) {
     fmt::print(stderr, "cermet_bench: {}\n", problem.what());
     return 1;
   }
-  fmt::print(stderr, "usage: cermet_bench lenet|tiny|encode|peak THREADS|DEVICE [STEPS [BATCH]]\n");
+  fmt::print(stderr,
+             "usage: cermet_bench lenet|tiny|tiny-direct|encode|host|copy|rate|peak THREADS|DEVICE "
+             "[STEPS [BATCH]] [--tf32]\n");
   return 2;
 }

@@ -201,7 +201,11 @@ MemoryPtr BlockList::take(std::size_t bytes) {
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::size_t size = blocks_[i]->bytes;
     if (size < bytes || size > 2 * Allocator::round_up(bytes)) continue;
-    if (best == blocks_.size() || size < blocks_[best]->bytes) best = i;
+    // The lowest address of equals: the same requests get the same memory whatever the order in
+    // which it came back, and lists of steps can be replayed.
+    if (best == blocks_.size() || size < blocks_[best]->bytes ||
+        (size == blocks_[best]->bytes && std::less<>{}(blocks_[i]->data, blocks_[best]->data)))
+      best = i;
   }
   if (best == blocks_.size()) return nullptr;
   MemoryPtr block = std::move(blocks_[best]);

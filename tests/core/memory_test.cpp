@@ -174,6 +174,27 @@ TEST(Memory, FreeBlocksGoToTheSmallestFit) {
   EXPECT_EQ(other.take(1024)->bytes, 1024U);
 }
 
+TEST(Memory, TheSameRequestsGetTheSameFreeBlocks) {
+  const auto allocator = std::make_shared<Allocator>(make_cpu_engine(1));
+  BlockList list;
+  for (int i = 0; i < 4; ++i) list.put(allocator->allocate(1024, false));
+  std::vector<void*> before;
+  for (int round = 0; round < 4; ++round) {
+    std::vector<MemoryPtr> taken;
+    std::vector<void*> addresses;
+    for (int i = 0; i < 3; ++i) {
+      taken.push_back(list.take(1024));
+      addresses.push_back(taken.back()->data);
+    }
+    std::rotate(taken.begin(), taken.begin() + 1, taken.end());
+    for (MemoryPtr& block : taken) list.put(std::move(block));
+    if (round != 0) {
+      EXPECT_EQ(addresses, before);
+    }
+    before = addresses;
+  }
+}
+
 TEST(OutOfMemory, IsAnErrorAndTheProcessGoesOn) {
   settle(cpu());
   const std::size_t before = cpu().memory_use().in_use;

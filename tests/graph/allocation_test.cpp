@@ -1,4 +1,5 @@
-// A training step in its steady state allocates nothing of its own, on any thread.
+// A training step in its steady state allocates nothing of its own, on any thread, and no memory of
+// the device.
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -9,6 +10,8 @@
 #include <new>
 
 #include "cermet/nn/arithmetic_nodes.h"
+#include "core/device_impl.h"
+#include "graph/lenet.h"
 #include "graph/network.h"
 
 namespace {
@@ -39,9 +42,49 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 namespace cermet::test {
 namespace {
 
-/// Allocations of 100 steps in their steady state.
+/// The engine of the device under test; counts what it allocates.
+class CountingEngine final : public Engine {
+ public:
+  [[nodiscard]] StepPtr prepare(const OpView& op, Descs descs) override {
+    return inner().prepare(op, descs);
+  }
+  [[nodiscard]] void* allocate(std::size_t bytes) override {
+    ++(counting ? steady : before);
+    return inner().allocate(bytes);
+  }
+  void release(void* memory, std::size_t bytes) noexcept override {
+    inner().release(memory, bytes);
+  }
+  void fill_zero(void* memory, std::size_t bytes) override { inner().fill_zero(memory, bytes); }
+  [[nodiscard]] bool host_can_access() const override { return inner().host_can_access(); }
+  void finish() override { inner().finish(); }
+  void copy_to_device(void* to, const void* from, std::size_t bytes) override {
+    inner().copy_to_device(to, from, bytes);
+  }
+  void copy_to_host(void* to, const void* from, std::size_t bytes) override {
+    inner().copy_to_host(to, from, bytes);
+  }
+  [[nodiscard]] void* allocate_host(std::size_t bytes) override {
+    ++(counting ? steady : before);
+    return inner().allocate_host(bytes);
+  }
+  void release_host(void* memory, std::size_t bytes) noexcept override {
+    inner().release_host(memory, bytes);
+  }
+  [[nodiscard]] std::unique_ptr<Stream> make_stream() override { return inner().make_stream(); }
+  [[nodiscard]] std::string name() const override { return inner().name(); }
+  [[nodiscard]] int threads() const override { return inner().threads(); }
+
+  std::atomic<std::size_t> before{0}, steady{0};
+
+ private:
+  [[nodiscard]] Engine& inner() const { return device_.engine(); }
+  Device device_ = device_under_test(1);
+};
+
+/// Allocations of this many steps in their steady state.
 std::size_t allocations_of(NNGraph& graph, const CommandQueue& queue,
-                           const std::vector<ImageBatch>& inputs) {
+                           const std::vector<ImageBatch>& inputs, int steps = 100) {
   std::vector<ImageBatch> exported;
   exported.reserve(1);
   const auto start = [&] {
@@ -63,7 +106,7 @@ std::size_t allocations_of(NNGraph& graph, const CommandQueue& queue,
   }
   allocations = 0;
   counting = true;
-  for (int i = 0; i < 100; ++i) start().waitUntilCompleted();
+  for (int i = 0; i < steps; ++i) start().waitUntilCompleted();
   counting = false;
   return allocations;
 }
@@ -102,6 +145,17 @@ TEST(Allocations, NoneWhereTwoGradientsShareAState) {
   for (const auto& handle : graph.sourceImageHandles())
     inputs.push_back(handle == x->handle() ? pictures : incoming);
   EXPECT_EQ(allocations_of(graph, device().makeCommandQueue(), inputs), 0U);
+}
+
+TEST(Allocations, NoDeviceMemoryInASteadyTrainingStep) {
+  for (const KernelOptions options : {KernelOptions::None, KernelOptions::AllowReducedPrecision}) {
+    const auto engine = std::make_shared<CountingEngine>();
+    const Device counted = detail::DeviceImpl::handle(detail::DeviceImpl::make(engine));
+    LeNet network(counted, options);
+    allocations_of(network.graph(), counted.makeCommandQueue(), network.inputs(0), 20);
+    EXPECT_GT(engine->before, 0U) << "nothing is counted";
+    EXPECT_EQ(engine->steady, 0U);
+  }
 }
 
 }  // namespace
