@@ -19,11 +19,11 @@ constexpr int stages = 4;         // taps whose weights are on their way
 struct Task {
   Boxes boxes;
   Window window{};
-  Grid source, result;  // of a pooled source or result: the pooled one
-  int taps = 1, chunks = 1;
+  Grid source, result;                      // of a pooled source or result: the pooled one
+  int taps = 1, chunks = 1, turns = 1;      // turns of the teams with the taps
   int weight_channels = 0;                  // the last extent of the weights
   int pooled_height = 0, pooled_width = 0;  // most pooled pixels under a patch
-  Divisor by_pooled_height, by_pooled_width;
+  Divisor by_kernel_width, by_pooled_height, by_pooled_width;
   float slope = 1;  // of ReLU; 1: none
 
   __host__ __device__ int patch_floats() const { return boxes.patch_pixels() * pitch; }
@@ -41,16 +41,19 @@ struct Pointers {
   unsigned char* winners;  // of a pooled result; may be null
 };
 
-/// Shapes of a block's work: warps_m x warps_n warps, each with m x n tiles of 16 x 8 sums.
-template <int warps_m_, int warps_n_, int m_, int n_>
+/// Shapes of a block's work: warps_m x warps_n warps, each with m x n tiles of 16 x 8 sums; and as
+/// many again for each of `teams`, which take turns with the taps: for few blocks.
+template <int warps_m_, int warps_n_, int m_, int n_, int teams_>
 struct Tiling {
-  static constexpr int warps_m = warps_m_, warps_n = warps_n_, m = m_, n = n_;
-  static constexpr int threads = warps_m * warps_n * 32;
+  static constexpr int warps_m = warps_m_, warps_n = warps_n_, m = m_, n = n_, teams = teams_;
+  static constexpr int team_threads = warps_m * warps_n * 32, threads = teams * team_threads;
   static constexpr int channels = warps_n * n * 8;  // of the result
   static_assert(warps_m * m * 16 == Boxes::slots);
 };
-using Wide = Tiling<2, 2, 4, 4>;
-using Narrow = Tiling<4, 1, 2, 4>;
+template <int teams>
+using Wide = Tiling<2, 2, 4, 4, teams>;
+template <int teams>
+using Narrow = Tiling<4, 1, 2, 4, teams>;
 
 /// What differs between the passes.
 struct Forward {
@@ -71,6 +74,8 @@ struct DataPooled : Data {
 template <class T, class Kind>
 struct Block {
   static constexpr int stage_floats = Kind::data ? chunk * (T::channels + 8) : T::channels * pitch;
+
+  static constexpr int sum_floats = Boxes::slots * T::channels;  // of a team
 
   const Task& task;
   const Pointers& pointers;
@@ -100,7 +105,8 @@ struct Block {
                   static_cast<std::size_t>(2 * task.staged_pixels() * chunk) * (sizeof(float) + 1)
             : static_cast<std::size_t>((task.chunks > 1 ? 2 : 1) * task.patch_floats()) *
                   sizeof(float);
-    return source + stages * stage_floats * sizeof(float);
+    const std::size_t ring = stages * T::teams * stage_floats * sizeof(float);
+    return std::max(source + ring, T::teams > 1 ? sum_floats * sizeof(float) : 0);
   }
 
   [[nodiscard]] __device__ float* patch(int number) const {
@@ -194,18 +200,21 @@ struct Block {
   }
 };
 
-/// This thread's copies of weights into the ring: tap after tap, chunk after chunk.
+/// This thread's copies of its team's weights into the ring: tap after tap, chunk after chunk.
 template <class T, class Kind>
 class WeightCopies {
  public:
   __device__ WeightCopies(const Block<T, Kind>& block)
       : block_(block), aligned_(is_aligned(block.pointers.weights)) {
     const Task& task = block.task;
-    const int thread = static_cast<int>(threadIdx.x);
+    const int thread = static_cast<int>(threadIdx.x) % T::team_threads;
+    team_ = static_cast<int>(threadIdx.x) / T::team_threads;
+    tap_ = team_;
     column_ = thread % quads * 4;
+    step_ = (Kind::data ? -1 : 1) * task.weight_channels;
 #pragma unroll
     for (int i = 0; i < items; ++i) {
-      const int row = thread / quads + i * (T::threads / quads);
+      const int row = thread / quads + i * (T::team_threads / quads);
       const int k = Kind::data ? row : block.first_channel + row;
       const int c = Kind::data ? block.first_channel + column_ : column_;
       rows_[i] = row;
@@ -213,24 +222,24 @@ class WeightCopies {
       from_[i] = block.pointers.weights +
                  (static_cast<long long>(k) * task.taps + (Kind::data ? task.taps - 1 : 0)) *
                      task.weight_channels +
-                 c;
+                 c + static_cast<long long>(tap_) * step_;
     }
   }
   /// Begins the next ones.
   __device__ void fetch(int stage) {
-    if (chunk_ == block_.task.chunks) return;
+    const Task& task = block_.task;
+    if (chunk_ == task.chunks) return;
     if (aligned_) {
       fetch_to<true>(stage);
     } else {
       fetch_to<false>(stage);
     }
-    const Task& task = block_.task;
-    const int step = Kind::data ? -task.weight_channels : task.weight_channels;
-    long long by = step;
-    if (++tap_ == task.taps) {
-      tap_ = 0;
+    long long by = static_cast<long long>(T::teams) * step_;
+    tap_ += T::teams;
+    if (tap_ >= task.turns * T::teams) {
+      tap_ = team_;
       ++chunk_;
-      by -= static_cast<long long>(step) * task.taps;
+      by -= static_cast<long long>(task.turns * T::teams) * step_;
       by += Kind::data ? static_cast<long long>(chunk) * task.taps * task.weight_channels : chunk;
     }
 #pragma unroll
@@ -239,23 +248,24 @@ class WeightCopies {
 
  private:
   static constexpr int quads = (Kind::data ? T::channels : chunk) / 4;  // of a row
-  static constexpr int items = T::channels * chunk / 4 / T::threads;
+  static constexpr int items = T::channels * chunk / 4 / T::team_threads;
   static constexpr int row_floats = Kind::data ? T::channels + 8 : pitch;
 
   template <bool aligned>
   __device__ void fetch_to(int stage) const {
-    float* to = block_.ring + stage * Block<T, Kind>::stage_floats + column_;
+    float* to = block_.ring + (stage * T::teams + team_) * Block<T, Kind>::stage_floats + column_;
 #pragma unroll
     for (int i = 0; i < items; ++i) {
-      const bool valid = in_[i] && chunk_ * chunk + (Kind::data ? rows_[i] : column_) <
-                                       block_.task.source.channels;
+      const bool valid =
+          in_[i] && tap_ < block_.task.taps &&
+          chunk_ * chunk + (Kind::data ? rows_[i] : column_) < block_.task.source.channels;
       copy_four<aligned>(to + rows_[i] * row_floats, valid ? from_[i] : block_.pointers.weights,
                          valid);
     }
   }
   const Block<T, Kind>& block_;
   bool aligned_;
-  int column_, tap_ = 0, chunk_ = 0;
+  int team_, column_, step_, tap_, chunk_ = 0;
   int rows_[items];
   bool in_[items];
   const float* from_[items];
@@ -267,7 +277,8 @@ __global__ void __launch_bounds__(T::threads) multiply(Task task, Pointers point
   const Block<T, Kind> block(task, pointers, reinterpret_cast<float*>(memory));
   const Boxes& boxes = task.boxes;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int warp_m = warp / T::warps_n, warp_n = warp % T::warps_n;
+  const int team = static_cast<int>(threadIdx.x) / T::team_threads;
+  const int warp_m = warp / T::warps_n % T::warps_m, warp_n = warp % T::warps_n;
   const int g = lane / 4, t = lane % 4;
 
   // Where this lane's row of each tile lies in a patch.
@@ -298,28 +309,31 @@ __global__ void __launch_bounds__(T::threads) multiply(Task task, Pointers point
     commit_copies();
   }
   int stage = 0;
-  const int row_shift = (task.window.dilationY * boxes.patch_pitch -
-                         task.window.kernelWidth * task.window.dilationX) *
-                        pitch * static_cast<int>(sizeof(float));
-  const int tap_shift = task.window.dilationX * pitch * static_cast<int>(sizeof(float));
   for (int number = 0; number < task.chunks; ++number) {
-    unsigned from = shared_address(block.patch(number));
-    int in_row = 0;
-    for (int tap = 0; tap < task.taps; ++tap) {
+    const unsigned patch = shared_address(block.patch(number));
+    for (int turn = 0; turn < task.turns; ++turn) {
       wait_for_copies<stages - 2>();
       __syncthreads();
-      if (tap == 0) {
+      if (turn == 0) {
         block.refine(number);
         __syncthreads();
         if (number + 1 < task.chunks) block.fetch_source(number + 1);
       }
       weight_copies.fetch((stage + stages - 1) % stages);
       commit_copies();
+      const int tap = turn * T::teams + team;
+      const int slot = stage * T::teams + team;
+      stage = (stage + 1) % stages;
+      if (tap >= task.taps) continue;
 
+      const auto [q, p] = divide(tap, task.by_kernel_width);
+      const int pixel = q * task.window.dilationY * boxes.patch_pitch + p * task.window.dilationX;
+      const unsigned from =
+          patch + static_cast<unsigned>(pixel * pitch) * static_cast<unsigned>(sizeof(float));
       unsigned patch_rows[T::m];
 #pragma unroll
       for (int m = 0; m < T::m; ++m) patch_rows[m] = from + rows[m];
-      const float* weights = block.ring + stage * Block<T, Kind>::stage_floats + column;
+      const float* weights = block.ring + slot * Block<T, Kind>::stage_floats + column;
       const unsigned weights_address = shared_address(weights);
 #pragma unroll
       for (int k = 0; k < chunk; k += 8) {
@@ -352,13 +366,40 @@ __global__ void __launch_bounds__(T::threads) multiply(Task task, Pointers point
           for (int m = 0; m < T::m; ++m) multiply_tile(sums[m][n], a[m], b[n]);
         }
       }
-      stage = (stage + 1) % stages;
-      from += tap_shift;
-      if (++in_row == task.window.kernelWidth) {
-        in_row = 0;
-        from += row_shift;
+    }
+  }
+  if constexpr (T::teams > 1) {  // their sums, in order
+    wait_for_copies<0>();
+    auto* parts = reinterpret_cast<float4*>(memory);
+    for (int other = 1; other < T::teams; ++other) {
+      __syncthreads();
+#pragma unroll
+      for (int m = 0; m < T::m; ++m) {
+#pragma unroll
+        for (int n = 0; n < T::n; ++n) {
+          float(&s)[4] = sums[m][n];
+          float4& part = parts[(m * T::n + n) * T::team_threads +
+                               static_cast<int>(threadIdx.x) % T::team_threads];
+          if (team == other) part = {s[0], s[1], s[2], s[3]};
+        }
+      }
+      __syncthreads();
+      if (team != 0) continue;
+#pragma unroll
+      for (int m = 0; m < T::m; ++m) {
+#pragma unroll
+        for (int n = 0; n < T::n; ++n) {
+          float(&s)[4] = sums[m][n];
+          const float4 part =
+              parts[(m * T::n + n) * T::team_threads + static_cast<int>(threadIdx.x)];
+          s[0] += part.x;
+          s[1] += part.y;
+          s[2] += part.z;
+          s[3] += part.w;
+        }
       }
     }
+    if (team != 0) return;
   }
 
 #pragma unroll
@@ -440,9 +481,7 @@ struct Launch {
 /// Whether the geometry is one that the kernel serves.
 bool is_served(const Convolution& op, const TensorDesc& source, const TensorDesc& weights) {
   const Window& w = op.window;
-  return op.reducedPrecision != 0 && op.groups == 1 && w.clampEdges == 0 &&
-         comes_in_fours(weights) &&
-         (source.c <= chunk || w.kernelWidth * w.kernelHeight >= stages - 1);
+  return op.reducedPrecision != 0 && op.groups == 1 && w.clampEdges == 0 && comes_in_fours(weights);
 }
 
 Task task_of(const Window& window, const TensorDesc& source, const TensorDesc& result,
@@ -454,6 +493,7 @@ Task task_of(const Window& window, const TensorDesc& source, const TensorDesc& r
   task.taps = window.kernelWidth * window.kernelHeight;
   task.chunks = (source.c + chunk - 1) / chunk;
   task.weight_channels = weight_channels;
+  task.by_kernel_width = Divisor(window.kernelWidth);
   return task;
 }
 
@@ -464,15 +504,26 @@ Window turned(Window w) {
   return w;
 }
 
-/// The step that `make(Launch)` makes with a block for 64 channels, or 32; null if it does not fit.
+/// The step that `make(Launch)` makes with this tiling; null if it does not fit.
+template <class T, class Kind, class Make>
+StepPtr with(Task task, Make make) {
+  task.turns = (task.taps + T::teams - 1) / T::teams;
+  if (task.chunks > 1 && task.turns < stages - 1) return nullptr;  // copies would come too late
+  const Launch<T, Kind> launch{task};
+  return launch.fits() ? make(launch) : nullptr;
+}
+/// A block for 64 channels, or 32; two teams where there are few blocks.
 template <class Kind, class Make>
 StepPtr with_tiling(const Task& task, Make make) {
-  if (task.result.channels > Narrow::channels) {
-    const Launch<Wide, Kind> launch{task};
-    return launch.fits() ? make(launch) : nullptr;
+  const bool narrow = task.result.channels <= Narrow<1>::channels;
+  const int channels = narrow ? Narrow<1>::channels : Wide<1>::channels;
+  const int blocks = task.boxes.total * ((task.result.channels + channels - 1) / channels);
+  constexpr int few_blocks = 264;
+  if (blocks <= few_blocks) {
+    StepPtr step = narrow ? with<Narrow<2>, Kind>(task, make) : with<Wide<2>, Kind>(task, make);
+    if (step) return step;
   }
-  const Launch<Narrow, Kind> launch{task};
-  return launch.fits() ? make(launch) : nullptr;
+  return narrow ? with<Narrow<1>, Kind>(task, make) : with<Wide<1>, Kind>(task, make);
 }
 
 }  // namespace

@@ -304,9 +304,13 @@ StepPtr make(const Convolution& op, bool accumulate, Descs slots, const TensorDe
   task.by_half_height = Divisor(std::max(1, task.boxes.box_height / 2));
   if (shared_bytes<pooled>(task) > most_shared_bytes) return nullptr;
   const int tiles = (gradient.c + outputs - 1) / outputs;
-  constexpr int wanted_blocks = 132;
-  task.shares =
-      std::clamp(wanted_blocks / (task.groups * task.chunks * tiles), 1, task.boxes.total);
+  // Two blocks share a multiprocessor where there is work for both.
+  const auto shares = [&](int blocks) {
+    return std::clamp(blocks / (task.groups * task.chunks * tiles), 1, task.boxes.total);
+  };
+  constexpr int one_each = 132, boxes_worth_it = 4;
+  task.shares = shares(2 * one_each);
+  if (task.boxes.total < boxes_worth_it * task.shares) task.shares = shares(one_each);
   const auto bytes = static_cast<int>(shared_bytes<pooled>(task));
   const auto body = [=](const Args& args) {
     auto* sums = static_cast<float*>(args.scratch);
