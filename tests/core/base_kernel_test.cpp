@@ -8,15 +8,15 @@
 namespace cermet {
 namespace {
 
-using test::cpu;
 using test::filled;
 using test::floats;
+using test::tested;
 
 /// Remembers the size of the forward source.
 class SizeState final : public State, public ImageSizeEncodingState {
  public:
   SizeState(std::size_t width, std::size_t height)
-      : State(cpu(), 4), width_(width), height_(height) {}
+      : State(tested(), 4), width_(width), height_(height) {}
   [[nodiscard]] std::size_t sourceWidth() const override { return width_; }
   [[nodiscard]] std::size_t sourceHeight() const override { return height_; }
 
@@ -27,7 +27,7 @@ class SizeState final : public State, public ImageSizeEncodingState {
 /// A reverse filter of stride 2, if it is one.
 class Doubling final : public CNNKernel {
  public:
-  explicit Doubling(bool backwards) : CNNKernel(cpu()), backwards_(backwards) {}
+  explicit Doubling(bool backwards) : CNNKernel(tested()), backwards_(backwards) {}
   [[nodiscard]] std::string_view class_name() const override { return "Doubling"; }
   [[nodiscard]] bool isBackwards() const override { return backwards_; }
   [[nodiscard]] std::size_t strideInPixelsX() const override { return 2; }
@@ -39,8 +39,8 @@ class Doubling final : public CNNKernel {
 };
 
 TEST(ReverseFilters, TakeTheirSizeFromAStateThatKnowsIt) {
-  const Image source(cpu(), floats(3, 4, 2));
-  const StatePtr states[] = {std::make_shared<State>(cpu(), 4), nullptr,
+  const Image source(tested(), floats(3, 4, 2));
+  const StatePtr states[] = {std::make_shared<State>(tested(), 4), nullptr,
                              std::make_shared<SizeState>(6, 7)};
   Doubling reverse(true);
   ImageDescriptor descriptor = reverse.destinationImageDescriptor({&source, 1}, {});
@@ -59,12 +59,12 @@ TEST(ReverseFilters, TakeTheirSizeFromAStateThatKnowsIt) {
 /// States of a batch are windows of one buffer: each knows its place.
 class Place final : public State {
  public:
-  explicit Place(std::size_t at) : State(cpu(), 4), index(at) {}
+  explicit Place(std::size_t at) : State(tested(), 4), index(at) {}
   std::size_t index;
 };
 class Difference final : public CNNBinaryKernel {
  public:
-  Difference() : CNNBinaryKernel(cpu()) {}
+  Difference() : CNNBinaryKernel(tested()) {}
   [[nodiscard]] std::string_view class_name() const override { return "Difference"; }
   mutable int batches = 0;
 
@@ -89,7 +89,7 @@ class Difference final : public CNNBinaryKernel {
 
 TEST(BinaryKernels, MakeTheStatesOfABatchAtOnce) {
   Difference difference;
-  CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
+  CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
   difference.setDestinationImageAllocator(Image::defaultAllocator());
   const ImageBatch a{filled(floats(1, 1, 1), 5), filled(floats(1, 1, 1), 6)};
   const ImageBatch b{filled(floats(1, 1, 1), 1), filled(floats(1, 1, 1), 4)};

@@ -13,12 +13,12 @@ namespace {
 
 using test::complaint;
 using test::constant;
-using test::cpu;
 using test::filled;
 using test::floats;
 using test::Gate;
 using test::halves;
 using test::settle;
+using test::tested;
 using Status = CommandBufferStatus;
 
 /// Records image = 2 * image + addend; the order of such steps shows in the result.
@@ -35,7 +35,7 @@ bool completes_within_seconds(const CommandBuffer& buffer, int seconds) {
 }
 
 TEST(CommandBuffer, WorkRunsInEncodeOrderAndBuffersInCommitOrder) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(3, 2, 5), 1);
   float wanted = 1;
   CommandBuffer last;
@@ -45,7 +45,7 @@ TEST(CommandBuffer, WorkRunsInEncodeOrderAndBuffersInCommitOrder) {
     double_and_add(last, image, static_cast<float>(-k));
     wanted = 2 * (2 * wanted + static_cast<float>(k % 2)) + static_cast<float>(-k);
     if (wanted > 1e5F || wanted < -1e5F) {  // stay where floats are exact
-      CNNNeuronLinear(cpu(), 0, 1).encode(last, image, image);
+      CNNNeuronLinear(tested(), 0, 1).encode(last, image, image);
       wanted = 1;
     }
     last.commit();
@@ -55,7 +55,7 @@ TEST(CommandBuffer, WorkRunsInEncodeOrderAndBuffersInCommitOrder) {
 }
 
 TEST(CommandBuffer, EnqueueReservesThePlace) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(1, 1, 1), 1);
   CommandBuffer first = queue.makeCommandBuffer(), second = queue.makeCommandBuffer();
   CommandBuffer third = queue.makeCommandBuffer();
@@ -66,7 +66,7 @@ TEST(CommandBuffer, EnqueueReservesThePlace) {
   third.commit();
   double_and_add(second, image, 20);
   second.commit();
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(second.status(), Status::Committed) << "the first buffer is not committed yet";
   EXPECT_EQ(third.status(), Status::Committed);
   EXPECT_EQ(image.read_floats(), constant(image, 1));
@@ -77,7 +77,7 @@ TEST(CommandBuffer, EnqueueReservesThePlace) {
 }
 
 TEST(CommandBuffer, AnEnqueuedBufferThatIsDroppedGivesUpItsPlace) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(1, 1, 1), 1);
   CommandBuffer dropped = queue.makeCommandBuffer();
   dropped.enqueue();
@@ -85,7 +85,7 @@ TEST(CommandBuffer, AnEnqueuedBufferThatIsDroppedGivesUpItsPlace) {
   CommandBuffer behind = queue.makeCommandBuffer();
   double_and_add(behind, image, 5);
   behind.commit();
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(behind.status(), Status::Committed);
   dropped = {};
   ASSERT_TRUE(completes_within_seconds(behind, 20));
@@ -93,26 +93,26 @@ TEST(CommandBuffer, AnEnqueuedBufferThatIsDroppedGivesUpItsPlace) {
 }
 
 TEST(CommandBuffer, AnEnqueuedBufferThatIsDroppedDoesNotKeepItsQueue) {
-  settle(cpu());
-  const std::size_t before = cpu().memory_use().in_use;
+  settle(tested());
+  const std::size_t before = tested().memory_use().in_use;
   {
-    const CommandQueue queue = cpu().makeCommandQueue();
+    const CommandQueue queue = tested().makeCommandQueue();
     CommandBuffer dropped = queue.makeCommandBuffer();
     dropped.enqueue();
     dropped.prefetchHeapForWorkloadSize(100000);  // memory that goes when the queue goes
-    EXPECT_GT(cpu().memory_use().in_use, before);
+    EXPECT_GT(tested().memory_use().in_use, before);
   }
-  EXPECT_EQ(cpu().memory_use().in_use, before);
+  EXPECT_EQ(tested().memory_use().in_use, before);
 }
 
 TEST(CommandBuffer, StatusGoesThroughItsStages) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   CommandBuffer buffer = queue.makeCommandBuffer();
   EXPECT_EQ(buffer.status(), Status::NotEnqueued);
   buffer.enqueue();
   EXPECT_EQ(buffer.status(), Status::Enqueued);
   {
-    const Gate gate(cpu());
+    const Gate gate(tested());
     buffer.commit();
     EXPECT_EQ(buffer.status(), Status::Committed);
     EXPECT_EQ(buffer.GPUStartTime(), 0);
@@ -128,7 +128,7 @@ TEST(CommandBuffer, StatusGoesThroughItsStages) {
 }
 
 TEST(CommandBuffer, DroppedUncommittedRunsNothing) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(2, 2, 2), 3);
   const auto token = std::make_shared<int>(0);
   {
@@ -138,14 +138,14 @@ TEST(CommandBuffer, DroppedUncommittedRunsNothing) {
     buffer.addCompletedHandler([token](CommandBuffer) { ++*token; });
     EXPECT_EQ(token.use_count(), 3);
   }
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(token.use_count(), 1) << "handlers are released";
   EXPECT_EQ(*token, 0);
   EXPECT_EQ(image.read_floats(), constant(image, 3));
 }
 
 TEST(CommandBuffer, ADroppedBufferMayOwnAnotherOfItsQueue) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   auto owner = std::make_unique<CommandBuffer>(queue.makeCommandBuffer());
   owner->addCompletedHandler([inner = queue.makeCommandBuffer()](CommandBuffer) {});
   auto dropped = std::async(std::launch::async, [&] { owner.reset(); });
@@ -153,7 +153,7 @@ TEST(CommandBuffer, ADroppedBufferMayOwnAnotherOfItsQueue) {
 }
 
 TEST(CommandBuffer, ABufferIsFreshWhenItsMemoryIsUsedAgain) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   for (int i = 0; i < 40; ++i) {
     CommandBuffer buffer = queue.makeCommandBuffer();
     EXPECT_EQ(buffer.label(), "");
@@ -175,9 +175,9 @@ TEST(CommandBuffer, ABufferIsFreshWhenItsMemoryIsUsedAgain) {
 // ---------------------------------------------------------------------------
 
 TEST(CommitAndContinue, TemporariesSurvive) {
-  const CommandQueue queue = cpu().makeCommandQueue();
-  const Image source = filled(floats(8, 8, 4), 3), out(cpu(), floats(8, 8, 4));
-  const CNNNeuronLinear plus_one(cpu(), 1, 1), twice(cpu(), 2, 0);
+  const CommandQueue queue = tested().makeCommandQueue();
+  const Image source = filled(floats(8, 8, 4), 3), out(tested(), floats(8, 8, 4));
+  const CNNNeuronLinear plus_one(tested(), 1, 1), twice(tested(), 2, 0);
   CommandBuffer buffer = queue.makeCommandBuffer();
   const TemporaryImage held(buffer, floats(8, 8, 4));
   plus_one.encode(buffer, source, held);
@@ -186,7 +186,7 @@ TEST(CommitAndContinue, TemporariesSurvive) {
     CommandBuffer between = queue.makeCommandBuffer();
     const TemporaryImage other(between, floats(8, 8, 4));
     twice.encode(between, source, other);
-    twice.encode(between, other, Image(cpu(), floats(8, 8, 4)));
+    twice.encode(between, other, Image(tested(), floats(8, 8, 4)));
     between.commit();
   }
   twice.encode(buffer, held, out);
@@ -199,10 +199,10 @@ TEST(CommitAndContinue, TemporariesSurvive) {
 TEST(CommitAndContinue, MemoryIsNotSharedWithABufferThatRunsBetweenThePieces) {
   // Execution order is [first piece, middle, second piece], but the middle one is committed, and
   // frees its temporary, before the first piece encodes.
-  const CommandQueue queue = cpu().makeCommandQueue();
-  const Image source = filled(floats(16, 16, 4), 3), out(cpu(), floats(16, 16, 4));
-  const Image sink(cpu(), floats(16, 16, 4));
-  const CNNNeuronLinear same(cpu(), 1, 0), seven(cpu(), 0, 7);
+  const CommandQueue queue = tested().makeCommandQueue();
+  const Image source = filled(floats(16, 16, 4), 3), out(tested(), floats(16, 16, 4));
+  const Image sink(tested(), floats(16, 16, 4));
+  const CNNNeuronLinear same(tested(), 1, 0), seven(tested(), 0, 7);
   CommandBuffer chain = queue.makeCommandBuffer();
   chain.enqueue();
   CommandBuffer middle = queue.makeCommandBuffer();
@@ -221,7 +221,7 @@ TEST(CommitAndContinue, MemoryIsNotSharedWithABufferThatRunsBetweenThePieces) {
 }
 
 TEST(CommitAndContinue, HandlersAndTheRootStayWithThePieceTheyWereGivenTo) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   CommandBuffer buffer = queue.makeCommandBuffer();
   buffer.setLabel("chain");
   const CommandBuffer copy = buffer;
@@ -230,7 +230,7 @@ TEST(CommitAndContinue, HandlersAndTheRootStayWithThePieceTheyWereGivenTo) {
   CommandBuffer first = buffer.rootCommandBuffer();
   EXPECT_EQ(first, buffer);
   {
-    const Gate gate(cpu());
+    const Gate gate(tested());
     buffer.commitAndContinue();
     EXPECT_EQ(first.status(), Status::Committed);
   }
@@ -250,7 +250,7 @@ TEST(CommitAndContinue, HandlersAndTheRootStayWithThePieceTheyWereGivenTo) {
 // ------------------------------------------------------------------------------------
 
 TEST(CommandBufferHandler, RunInOrderOnceWithTheFinalStatus) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   CommandBuffer buffer = queue.makeCommandBuffer();
   std::vector<std::string> calls;
   std::thread::id caller;
@@ -275,7 +275,7 @@ TEST(CommandBufferHandler, RunInOrderOnceWithTheFinalStatus) {
 }
 
 TEST(CommandBufferHandler, HaveReturnedWhenTheWaitReturns) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   for (int i = 0; i < 20; ++i) {
     CommandBuffer buffer = queue.makeCommandBuffer();
     bool returned = false;
@@ -290,7 +290,7 @@ TEST(CommandBufferHandler, HaveReturnedWhenTheWaitReturns) {
 }
 
 TEST(CommandBufferHandler, SeeTheResultsOfTheWork) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(2, 2, 2), 4);
   CommandBuffer buffer = queue.makeCommandBuffer();
   std::vector<float> scheduled, completed;
@@ -304,7 +304,7 @@ TEST(CommandBufferHandler, SeeTheResultsOfTheWork) {
 }
 
 TEST(CommandBufferHandler, AnExceptionBecomesTheErrorOfTheBuffer) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(2, 2, 2), 4);
   CommandBuffer buffer = queue.makeCommandBuffer();
   int later = 0;
@@ -329,7 +329,7 @@ TEST(CommandBufferHandler, AnExceptionBecomesTheErrorOfTheBuffer) {
 }
 
 TEST(CommandBufferHandler, AnExceptionOfAnotherKindToo) {
-  CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
+  CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
   Status seen = Status::NotEnqueued;
   buffer.addScheduledHandler([](CommandBuffer) { throw 5; });
   buffer.addCompletedHandler([&](CommandBuffer given) {
@@ -344,7 +344,7 @@ TEST(CommandBufferHandler, AnExceptionOfAnotherKindToo) {
 }
 
 TEST(CommandBufferHandler, AWaitInAHandlerReturnsAtOnce) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   CommandBuffer buffer = queue.makeCommandBuffer(), behind = queue.makeCommandBuffer();
   std::promise<void> committed;
   bool reached = false;
@@ -354,8 +354,8 @@ TEST(CommandBufferHandler, AWaitInAHandlerReturnsAtOnce) {
     committed.get_future().wait();
     behind.waitUntilCompleted();            // cannot complete before this handler returns
     const Status status = behind.status();  // a GPU may have it enqueued already
-    reached =
-        cpu().engine().host_can_access() ? status == Status::Committed : status < Status::Completed;
+    reached = tested().engine().host_can_access() ? status == Status::Committed
+                                                  : status < Status::Completed;
   });
   buffer.commit();
   behind.commit();
@@ -366,7 +366,7 @@ TEST(CommandBufferHandler, AWaitInAHandlerReturnsAtOnce) {
 }
 
 TEST(CommandBufferHandler, MayCommitMoreWork) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(1, 1, 4), 1);
   std::promise<CommandBuffer> more;
   CommandBuffer buffer = queue.makeCommandBuffer();
@@ -386,7 +386,7 @@ TEST(CommandBufferHandler, MayCommitMoreWork) {
 // --------------------------------------------------------------------------------------
 
 TEST(CommandBufferMisuse, AfterCommit) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(1, 1, 1), 1);
   CommandBuffer buffer = queue.makeCommandBuffer();
   buffer.setLabel("step 7");
@@ -409,7 +409,7 @@ TEST(CommandBufferMisuse, AfterCommit) {
 }
 
 TEST(CommandBufferMisuse, WaitingWithoutACommit) {
-  CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
+  CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
   const std::string wanted =
       "CommandBuffer: the command buffer is not committed. Call commit() before waiting, or the "
       "wait never ends.";
@@ -438,7 +438,7 @@ TEST(CommandBufferMisuse, NilObjects) {
   EXPECT_EQ(complaint([&] { static_cast<void>(Device().makeCommandQueue()); }),
             "Device: device is nil; needed a device. Pass CreateSystemDefaultDevice() or "
             "Device::cpu().");
-  buffer = cpu().makeCommandQueue().makeCommandBuffer();
+  buffer = tested().makeCommandQueue().makeCommandBuffer();
   EXPECT_EQ(complaint([&] { buffer.addCompletedHandler(nullptr); }),
             "CommandBuffer: handler is nil; needed a function.");
   EXPECT_EQ(complaint([&] { buffer.addScheduledHandler(nullptr); }),
@@ -446,7 +446,7 @@ TEST(CommandBufferMisuse, NilObjects) {
 }
 
 TEST(CommandBufferMisuse, TwoThreadsCommitOneBuffer) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(1, 1, 1), 1);
   for (int round = 0; round < 50; ++round) {
     image.write_floats(constant(image, 1));
@@ -497,27 +497,27 @@ TEST(CommandBufferLifetime, TheDeviceMayBeDroppedWhileWorkIsInFlight) {
 TEST(CommandBufferLifetime, DroppingTheBufferAfterCommitChangesNothing) {
   const Image image = filled(floats(1, 1, 1), 1);
   {
-    const Gate gate(cpu());
+    const Gate gate(tested());
     for (int i = 0; i < 10; ++i) {
-      CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
+      CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
       double_and_add(buffer, image, 1);
       buffer.commit();
     }
   }
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(image.read_floats(), constant(image, 2047));
 }
 
 TEST(CommandBufferThreads, ManyThreadsCommitOnSeveralQueues) {
   constexpr int rounds = 60, threads = 6;
-  const std::vector<CommandQueue> queues = {cpu().makeCommandQueue(), cpu().makeCommandQueue(),
-                                            cpu().makeCommandQueue()};
+  const std::vector<CommandQueue> queues = {
+      tested().makeCommandQueue(), tested().makeCommandQueue(), tested().makeCommandQueue()};
   std::atomic<int> handled{0};
   std::vector<std::thread> all;
   for (int t = 0; t < threads; ++t) {
     all.emplace_back([&, t] {
       const CommandQueue queue = queues[static_cast<std::size_t>(t) % queues.size()];
-      const CNNNeuronLinear next(cpu(), 1, 1), same(cpu(), 1, 0);
+      const CNNNeuronLinear next(tested(), 1, 1), same(tested(), 1, 0);
       const auto size = static_cast<std::size_t>(8 + t % 2);  // half of them share sizes
       const Image image = filled(halves(size, size, 4), static_cast<float>(t));
       CommandBuffer last;
@@ -543,7 +543,7 @@ TEST(CommandBufferThreads, ManyThreadsCommitOnSeveralQueues) {
 }
 
 TEST(CommandBufferThreads, AnotherThreadMayWaitAndAskForTheStatus) {
-  const CommandQueue queue = cpu().makeCommandQueue();
+  const CommandQueue queue = tested().makeCommandQueue();
   for (int round = 0; round < 30; ++round) {
     CommandBuffer buffer = queue.makeCommandBuffer();
     buffer.addCompletedHandler([](CommandBuffer) { throw std::runtime_error("on purpose"); });

@@ -52,7 +52,7 @@ TEST(Devices, NamesThatAreNone) {
 }
 
 TEST(Buffers, CopiesInAndOutOfAPart) {
-  const Buffer buffer = cpu().makeBuffer(16);
+  const Buffer buffer = tested().makeBuffer(16);
   const float two[] = {1.5F, -2.0F};
   buffer.copy_in(two, sizeof two, 4);
   EXPECT_EQ(buffer.values<float>(), (std::vector<float>{0, 1.5F, -2.0F, 0}));

@@ -1,5 +1,5 @@
 #pragma once
-// What the core tests share: a device of one thread, small images, and a gate that holds the
+// What the core tests share: the device under test, small images, and a gate that holds the
 // worker.
 
 #include <gtest/gtest.h>
@@ -15,8 +15,9 @@
 
 namespace cermet::test {
 
-/// One engine thread: the thread sanitizer knows nothing of OpenMP's barriers.
-inline Device cpu() {
+/// The device under test; a CPU with one thread, since the thread sanitizer knows nothing of
+/// OpenMP's barriers.
+inline Device tested() {
   static const Device device = device_under_test(1);
   return device;
 }
@@ -39,7 +40,8 @@ inline std::vector<float> constant(const Image& image, float value) {
   return std::vector<float>(elements(image), value);
 }
 /// A permanent image with one value everywhere.
-inline Image filled(const ImageDescriptor& descriptor, float value, const Device& device = cpu()) {
+inline Image filled(const ImageDescriptor& descriptor, float value,
+                    const Device& device = tested()) {
   Image image(device, descriptor);
   image.write_floats(constant(image, value));
   return image;

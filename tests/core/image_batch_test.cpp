@@ -10,19 +10,19 @@ namespace {
 
 using test::complaint;
 using test::constant;
-using test::cpu;
 using test::filled;
 using test::floats;
+using test::tested;
 
 constexpr auto go_on = std::numeric_limits<std::ptrdiff_t>::min();
 
 class Batches : public ::testing::Test {
  protected:
-  CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
+  CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
 };
 
 TEST_F(Batches, MadeTogetherTheyAreDistinctImagesOfOneTensor) {
-  const ImageBatch batch(cpu(), floats(2, 2, 3), 3);
+  const ImageBatch batch(tested(), floats(2, 2, 3), 3);
   ASSERT_EQ(batch.size(), 3U);
   EXPECT_FALSE(batch.empty());
   EXPECT_NE(batch[0], batch[1]);
@@ -38,7 +38,7 @@ TEST_F(Batches, MadeTogetherTheyAreDistinctImagesOfOneTensor) {
 }
 
 TEST_F(Batches, Empty) {
-  const ImageBatch none, also(std::vector<Image>{}), zero(cpu(), floats(1, 1, 1), 0);
+  const ImageBatch none, also(std::vector<Image>{}), zero(tested(), floats(1, 1, 1), 0);
   for (const ImageBatch& batch : {none, also, zero}) {
     EXPECT_TRUE(batch.empty());
     EXPECT_EQ(ImageBatchIncrementReadCount(batch, 1), 0U);
@@ -52,7 +52,7 @@ TEST_F(Batches, Empty) {
 }
 
 TEST_F(Batches, SubrangesNameTheSameImages) {
-  const ImageBatch run(cpu(), floats(1, 1, 1), 5);
+  const ImageBatch run(tested(), floats(1, 1, 1), 5);
   const ImageBatch part = run.subrange({1, 3});
   ASSERT_EQ(part.size(), 3U);
   EXPECT_EQ(part[0], run[1]);
@@ -75,21 +75,21 @@ TEST_F(Batches, SubrangesNameTheSameImages) {
 }
 
 TEST_F(Batches, AListOfNeighboursEqualsTheRun) {
-  const ImageBatch run(cpu(), floats(1, 1, 1), 4);
+  const ImageBatch run(tested(), floats(1, 1, 1), 4);
   EXPECT_EQ(ImageBatch({run[1], run[2]}), run.subrange({1, 2}));
   EXPECT_NE(ImageBatch({run[2], run[1]}), run.subrange({1, 2}));
   EXPECT_NE(ImageBatch({run[1], run[3]}), run.subrange({1, 2}));
 }
 
 TEST_F(Batches, LooseAndRepeatedImagesGiveTheNumbersOfARun) {
-  const ImageBatch run(cpu(), floats(2, 3, 5), 3);
+  const ImageBatch run(tested(), floats(2, 3, 5), 3);
   for (std::size_t i = 0; i < 3; ++i) run[i].write_floats(constant(run[i], static_cast<float>(i)));
   const Image apart = filled(floats(2, 3, 5), 9);
   const ImageBatch loose({run[2], apart, run[0], run[2]});
-  const ImageBatch together(cpu(), floats(2, 3, 5), 4);
-  const ImageBatch scattered({Image(cpu(), floats(2, 3, 5)), Image(cpu(), floats(2, 3, 5)),
-                              Image(cpu(), floats(2, 3, 5)), Image(cpu(), floats(2, 3, 5))});
-  const CNNNeuronLinear kernel(cpu(), 10, 1);
+  const ImageBatch together(tested(), floats(2, 3, 5), 4);
+  const ImageBatch scattered({Image(tested(), floats(2, 3, 5)), Image(tested(), floats(2, 3, 5)),
+                              Image(tested(), floats(2, 3, 5)), Image(tested(), floats(2, 3, 5))});
+  const CNNNeuronLinear kernel(tested(), 10, 1);
   kernel.encodeBatch(buffer, loose, together);
   kernel.encodeBatch(buffer, loose, scattered);
   buffer.commit();
@@ -114,7 +114,7 @@ TEST_F(Batches, IncrementReadCountSkipsZerosAndPermanentImages) {
   EXPECT_EQ(run[2].readCount(), 7U);
   EXPECT_EQ(ImageBatchIncrementReadCount(run.subrange({0, 2}), -1), 2U)
       << "0 is skipped, downwards too";
-  const Image permanent(cpu(), floats(1, 1, 1));
+  const Image permanent(tested(), floats(1, 1, 1));
   EXPECT_EQ(ImageBatchIncrementReadCount({permanent, run[2], permanent, run[2], run[0]}, 1), 3U);
   EXPECT_EQ(run[2].readCount(), 8U) << "once for each distinct image";
   EXPECT_EQ(permanent.readCount(), 0U);
@@ -137,18 +137,18 @@ TEST_F(Batches, IncrementReadCountBelowZeroChangesNothing) {
 }
 
 TEST_F(Batches, IncrementReadCountReleases) {
-  test::settle(cpu());
-  const std::size_t before = cpu().memory_use().in_use;
+  test::settle(tested());
+  const std::size_t before = tested().memory_use().in_use;
   const ImageBatch run(buffer, floats(32, 32, 8), 4);
-  EXPECT_GT(cpu().memory_use().in_use, before);
+  EXPECT_GT(tested().memory_use().in_use, before);
   ImageBatchIncrementReadCount(run.subrange({0, 3}), -1);
-  EXPECT_GT(cpu().memory_use().in_use, before);
+  EXPECT_GT(tested().memory_use().in_use, before);
   ImageBatchIncrementReadCount(run.subrange({3, 1}), -1);
-  EXPECT_EQ(cpu().memory_use().in_use, before);
+  EXPECT_EQ(tested().memory_use().in_use, before);
 }
 
 TEST_F(Batches, IterateVisitsEachDistinctImageWithItsFirstIndex) {
-  const ImageBatch run(cpu(), floats(1, 1, 1), 3);
+  const ImageBatch run(tested(), floats(1, 1, 1), 3);
   const ImageBatch loose({run[2], run[0], run[2], run[0], run[1]});
   std::vector<std::size_t> indices;
   std::vector<Image> images;
@@ -171,20 +171,20 @@ TEST_F(Batches, IterateVisitsEachDistinctImageWithItsFirstIndex) {
 }
 
 TEST_F(Batches, ResourceSizeCountsDistinctImages) {
-  const ImageBatch run(cpu(), floats(2, 2, 3), 3);
+  const ImageBatch run(tested(), floats(2, 2, 3), 3);
   EXPECT_EQ(ImageBatchResourceSize(run), 144U);
   EXPECT_EQ(ImageBatchResourceSize({run[2], run[0], run[2]}), 96U);
-  const Image stack(cpu(), floats(2, 2, 3, 4));
+  const Image stack(tested(), floats(2, 2, 3, 4));
   EXPECT_EQ(ImageBatchResourceSize(stack.batchRepresentation()), 0U) << "views own nothing";
   ImageBatchSynchronize(run, buffer);
 }
 
 TEST_F(Batches, AccumulatorsMayRepeatAsDestinations) {
-  const ImageBatch sources(cpu(), floats(1, 1, 1), 3);
+  const ImageBatch sources(tested(), floats(1, 1, 1), 3);
   for (std::size_t i = 0; i < 3; ++i)
     sources[i].write_floats(std::vector<float>{static_cast<float>(i)});
-  const Image a(cpu(), floats(1, 1, 1)), b(cpu(), floats(1, 1, 1));
-  CNNNeuronLinear(cpu(), 1, 1).encodeBatch(buffer, sources, {a, b, a});
+  const Image a(tested(), floats(1, 1, 1)), b(tested(), floats(1, 1, 1));
+  CNNNeuronLinear(tested(), 1, 1).encodeBatch(buffer, sources, {a, b, a});
   buffer.commit();
   buffer.waitUntilCompleted();
   EXPECT_EQ(a.read_floats()[0], 3) << "the last image wins, as in a loop over the elements";
@@ -192,7 +192,7 @@ TEST_F(Batches, AccumulatorsMayRepeatAsDestinations) {
 }
 
 TEST_F(Batches, FloatsOfAllImages) {
-  const ImageBatch four(cpu(), floats(2, 1, 3), 4);
+  const ImageBatch four(tested(), floats(2, 1, 3), 4);
   std::vector<float> values(4 * 6);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
   four.write_floats(values);
@@ -213,20 +213,21 @@ TEST_F(Batches, FloatsOfAllImages) {
 }
 
 TEST_F(Batches, ErrorsOfUnequalImages) {
-  const CNNNeuronLinear kernel(cpu(), 1, 0);
-  const ImageBatch two(cpu(), floats(2, 2, 3), 2), three(cpu(), floats(2, 2, 3), 3);
+  const CNNNeuronLinear kernel(tested(), 1, 0);
+  const ImageBatch two(tested(), floats(2, 2, 3), 2), three(tested(), floats(2, 2, 3), 3);
   EXPECT_EQ(complaint([&] { kernel.encodeBatch(buffer, two, three); }),
             "CNNNeuron: destinationImages is 3 images; needed 2, as many as sourceImages.");
-  const ImageBatch mixed({Image(cpu(), floats(2, 2, 3)), Image(cpu(), floats(2, 1, 3))});
+  const ImageBatch mixed({Image(tested(), floats(2, 2, 3)), Image(tested(), floats(2, 1, 3))});
   EXPECT_EQ(complaint([&] { kernel.encodeBatch(buffer, mixed, two); }),
             "CNNNeuron: sourceImage is a batch that mixes 2x2x3 Float32 and 2x1x3 Float32; needed "
             "images of "
             "one size and format with numberOfImages 1.");
-  EXPECT_EQ(
-      complaint([&] { kernel.encodeBatch(buffer, ImageBatch(cpu(), floats(2, 2, 3, 2), 2), two); }),
-      "CNNNeuron: sourceImage is a batch whose images hold 2 each; needed images with "
-      "numberOfImages 1. "
-      "Use batchRepresentation().");
+  EXPECT_EQ(complaint([&] {
+              kernel.encodeBatch(buffer, ImageBatch(tested(), floats(2, 2, 3, 2), 2), two);
+            }),
+            "CNNNeuron: sourceImage is a batch whose images hold 2 each; needed images with "
+            "numberOfImages 1. "
+            "Use batchRepresentation().");
   EXPECT_EQ(complaint([&] {
               ImageBatchIncrementReadCount({Image(), two[0]}, 1);
             }),

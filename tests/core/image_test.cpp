@@ -16,9 +16,9 @@ namespace {
 
 using test::complaint;
 using test::constant;
-using test::cpu;
 using test::filled;
 using test::floats;
+using test::tested;
 using Format = ImageFeatureChannelFormat;
 constexpr auto HWC = DataLayout::HeightxWidthxFeatureChannels;
 constexpr auto CHW = DataLayout::FeatureChannelsxHeightxWidth;
@@ -35,7 +35,7 @@ ImageDescriptor described(Format format, std::size_t w, std::size_t h, std::size
 
 /// 0, 1, 2, ... in `[image][y][x][c]` order.
 Image counted(const ImageDescriptor& descriptor) {
-  Image image(cpu(), descriptor);
+  Image image(tested(), descriptor);
   std::vector<float> values(test::elements(image));
   std::iota(values.begin(), values.end(), 0.0F);
   image.write_floats(values);
@@ -46,25 +46,25 @@ Image counted(const ImageDescriptor& descriptor) {
 // -------------------------------------------------------------------------------------
 
 TEST(ImageStorage, StartsAtZeroAndIsMadeAtFirstUse) {
-  test::settle(cpu());
+  test::settle(tested());
   {  // dirties a block of this size
     const Image dirty = filled(floats(33, 17, 5), 9);
   }
-  const std::size_t before = cpu().memory_use().in_use;
-  const Image image(cpu(), floats(33, 17, 5));
-  EXPECT_EQ(cpu().memory_use().in_use, before);
+  const std::size_t before = tested().memory_use().in_use;
+  const Image image(tested(), floats(33, 17, 5));
+  EXPECT_EQ(tested().memory_use().in_use, before);
   EXPECT_EQ(image.resourceSize(), 33U * 17 * 5 * 4) << "known without being made";
   EXPECT_EQ(image.setPurgeableState(PurgeableState::Volatile), PurgeableState::AllocationDeferred);
-  EXPECT_EQ(cpu().memory_use().in_use, before);
+  EXPECT_EQ(tested().memory_use().in_use, before);
   EXPECT_EQ(image.read_floats(), constant(image, 0));
-  EXPECT_GT(cpu().memory_use().in_use, before);
+  EXPECT_GT(tested().memory_use().in_use, before);
   EXPECT_EQ(image.setPurgeableState(PurgeableState::KeepCurrent), PurgeableState::NonVolatile);
 }
 
 TEST(ImageStorage, EveryFormatKeepsWhatItCanHold) {
   for (const Format format : all_formats) {
     for (const std::size_t c : channel_counts) {
-      const Image image(cpu(), described(format, 3, 2, c, 2));
+      const Image image(tested(), described(format, 3, 2, c, 2));
       std::vector<float> values(test::elements(image));
       for (std::size_t i = 0; i < values.size(); ++i) {
         switch (format) {  // exact in the format; the index shows in the value
@@ -92,7 +92,7 @@ TEST(ImageStorage, RoundingToEachFormat) {
   const std::vector<float> values = {0.5F,     -0.25F,    1.5F,      nan,
                                      infinity, -infinity, 100000.0F, 1 + 0x1p-11F};
   const auto through = [&](Format format) {
-    const Image image(cpu(), described(format, 4, 2, 1));
+    const Image image(tested(), described(format, 4, 2, 1));
     image.write_floats(values);
     return image.read_floats();
   };
@@ -114,7 +114,7 @@ TEST(ImageStorage, RoundingToEachFormat) {
 
 TEST(ImageStorage, UnormRoundsToTheNearestCode) {
   for (const auto& [format, top] : {std::pair{Format::Unorm8, 255.0}, {Format::Unorm16, 65535.0}}) {
-    const Image image(cpu(), described(format, 256, 1, 1));
+    const Image image(tested(), described(format, 256, 1, 1));
     std::vector<float> values(256);
     for (const double part : {-0.49, -0.01, 0.0, 0.01, 0.49}) {
       for (std::size_t i = 0; i < 256; ++i) {
@@ -131,18 +131,18 @@ TEST(ImageStorage, UnormRoundsToTheNearestCode) {
 }
 
 TEST(ImageStorage, KernelsRoundAsTheHostDoes) {
-  const CommandQueue queue = cpu().makeCommandQueue();
-  const Image source(cpu(), floats(16, 16, 5));
+  const CommandQueue queue = tested().makeCommandQueue();
+  const Image source(tested(), floats(16, 16, 5));
   std::vector<float> values(test::elements(source));
   for (std::size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<float>(i) * 0.0017F - 0.4F;
   }
   source.write_floats(values);
   for (const Format format : all_formats) {
-    const Image by_kernel(cpu(), described(format, 16, 16, 5)),
-        by_host(cpu(), described(format, 16, 16, 5));
+    const Image by_kernel(tested(), described(format, 16, 16, 5)),
+        by_host(tested(), described(format, 16, 16, 5));
     CommandBuffer buffer = queue.makeCommandBuffer();
-    CNNNeuronLinear(cpu(), 1, 0).encode(buffer, source, by_kernel);
+    CNNNeuronLinear(tested(), 1, 0).encode(buffer, source, by_kernel);
     buffer.commit();
     buffer.waitUntilCompleted();
     by_host.write_floats(values);
@@ -151,13 +151,13 @@ TEST(ImageStorage, KernelsRoundAsTheHostDoes) {
 }
 
 TEST(ImageStorage, ReadBytesGivesTheStorageType) {
-  const Image image(cpu(), described(Format::Float16, 2, 1, 1));
+  const Image image(tested(), described(Format::Float16, 2, 1, 1));
   image.write_floats(std::vector<float>{1, -2});
   std::uint16_t bits[2] = {};
   image.readBytes(bits, HWC);
   EXPECT_EQ(bits[0], 0x3C00);
   EXPECT_EQ(bits[1], 0xC000);
-  const Image bytes(cpu(), described(Format::Unorm8, 2, 1, 1));
+  const Image bytes(tested(), described(Format::Unorm8, 2, 1, 1));
   const std::uint8_t raw[2] = {7, 255};
   bytes.writeBytes(raw, HWC);
   EXPECT_EQ(bytes.read_floats(), (std::vector<float>{7.0F / 255, 1}));
@@ -183,7 +183,7 @@ TEST(ImageBytes, WholeImagesInBothLayouts) {
           }
         }
       }
-      const Image back(cpu(), floats(w, h, c));
+      const Image back(tested(), floats(w, h, c));
       back.writeBytes(hwc.data(), HWC);
       EXPECT_EQ(back.read_floats(), hwc);
       back.write_floats(constant(back, -5));
@@ -247,13 +247,13 @@ TEST(ImageBytes, SeveralImagesAreDenseByDefault) {
   image.readBytes(hwc.data(), HWC, {}, {{}, {2, 2, 3}}, {0, 3}, 0);
   EXPECT_EQ(hwc, image.read_floats());
   image.readBytes(chw.data(), CHW, {}, {{}, {2, 2, 3}}, {0, 3}, 0);
-  const Image back(cpu(), floats(2, 2, 3, 3));
+  const Image back(tested(), floats(2, 2, 3, 3));
   back.writeBytes(chw.data(), CHW, {}, {{}, {2, 2, 3}}, {0, 3}, 0);
   EXPECT_EQ(back.read_floats(), hwc);
 }
 
 TEST(ImageBytes, StridesThatAreNeverSteppedAreNotLookedAt) {
-  const Image image(cpu(), floats(4, 1, 3));
+  const Image image(tested(), floats(4, 1, 3));
   std::vector<float> values(12);
   std::iota(values.begin(), values.end(), 0.0F);
   // A client passes width * 4 for HWC floats of several channels and one row.
@@ -262,13 +262,13 @@ TEST(ImageBytes, StridesThatAreNeverSteppedAreNotLookedAt) {
   image.writeBytes(values.data(), HWC, {.bytesPerRow = 1, .bytesPerImage = 1}, {{}, {4, 1, 1}},
                    {0, 3}, 0);
   EXPECT_EQ(image.read_floats(), values);
-  const Image column(cpu(), floats(1, 3, 1));
+  const Image column(tested(), floats(1, 3, 1));
   column.writeBytes(values.data(), HWC, {.bytesPerColumn = 1}, {{}, {1, 3, 1}}, {0, 1}, 0);
   EXPECT_EQ(column.read_floats(), (std::vector<float>{0, 1, 2}));
 }
 
 TEST(ImageBytes, StridesThatAreSteppedMustHold) {
-  const Image image(cpu(), floats(4, 2, 3, 2));
+  const Image image(tested(), floats(4, 2, 3, 2));
   std::vector<float> m(64);
   const Region whole{{}, {4, 2, 2}};
   const auto hwc = [&](Image::Strides strides) {
@@ -297,7 +297,7 @@ TEST(ImageBytes, StridesThatAreSteppedMustHold) {
 }
 
 TEST(ImageBytes, ErrorsNameWhatIsWrong) {
-  Image image(cpu(), floats(4, 3, 10, 2));
+  Image image(tested(), floats(4, 3, 10, 2));
   image.setLabel("input");
   std::vector<float> m(4 * 3 * 10 * 2, 8);
   const auto read = [&](Region region, ImageReadWriteParams channels, std::size_t index) {
@@ -345,7 +345,7 @@ TEST(ImageBytes, ErrorsNameWhatIsWrong) {
 TEST(ImageBytes, PrivateImagesAreOutOfReach) {
   ImageDescriptor descriptor = floats(1, 1, 1);
   descriptor.storageMode = StorageMode::Private;
-  const Image image(cpu(), descriptor);
+  const Image image(tested(), descriptor);
   float value = 0;
   EXPECT_EQ(
       complaint([&] { image.readBytes(&value, HWC); }),
@@ -400,13 +400,13 @@ TEST(ImageView, BatchRepresentationSharesItsImages) {
   const Image wide = counted(floats(1, 1, 12, 3));
   const Image deep = wide.subImage({4, 8}).batchRepresentation({1, 2})[1].subImage({4, 4});
   EXPECT_EQ(deep.read_floats(), (std::vector<float>{32, 33, 34, 35}));
-  const Image one_of_many = ImageBatch(cpu(), floats(1, 1, 8), 3)[2];
+  const Image one_of_many = ImageBatch(tested(), floats(1, 1, 8), 3)[2];
   one_of_many.subImage({4, 4}).write_floats(std::vector<float>{1, 2, 3, 4});
   EXPECT_EQ(one_of_many.read_floats(), (std::vector<float>{0, 0, 0, 0, 1, 2, 3, 4}));
 }
 
 TEST(ImageView, MadeBeforeTheStorageIs) {
-  const Image image(cpu(), floats(2, 2, 8));
+  const Image image(tested(), floats(2, 2, 8));
   const Image view = image.subImage({4, 4});
   EXPECT_EQ(view.setPurgeableState(PurgeableState::KeepCurrent),
             PurgeableState::AllocationDeferred);
@@ -418,8 +418,8 @@ TEST(ImageView, MadeBeforeTheStorageIs) {
 
 TEST(ImageView, KernelsWriteThroughViews) {
   const Image image = filled(floats(2, 2, 8), 3);
-  CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
-  NNInitialGradient(cpu()).encode(buffer, image.subImage({0, 4}), image.subImage({4, 4}));
+  CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
+  NNInitialGradient(tested()).encode(buffer, image.subImage({0, 4}), image.subImage({4, 4}));
   buffer.commit();
   buffer.waitUntilCompleted();
   const std::vector<float> values = image.read_floats();
@@ -427,7 +427,7 @@ TEST(ImageView, KernelsWriteThroughViews) {
 }
 
 TEST(ImageView, Errors) {
-  const Image image(cpu(), floats(2, 2, 10, 3));
+  const Image image(tested(), floats(2, 2, 10, 3));
   const auto channels = [&](Range range) {
     return complaint([&] { static_cast<void>(image.subImage(range)); });
   };
@@ -463,7 +463,7 @@ TEST(ImageTables, PixelFormats) {
                          Row{Format::Float16, R16Float, RG16Float, RGBA16Float, 2, 11},
                          Row{Format::Float32, R32Float, RG32Float, RGBA32Float, 4, 24}}) {
     for (const std::size_t c : channel_counts) {
-      const Image image(cpu(), described(row.format, 2, 2, c));
+      const Image image(tested(), described(row.format, 2, 2, c));
       EXPECT_EQ(image.pixelFormat(), c == 1 ? row.r : c == 2 ? row.rg : row.rgba);
       EXPECT_EQ(image.pixelSize(), row.bytes * (c == 1 ? 1U : c == 2 ? 2U : 4U));
       EXPECT_EQ(image.precision(), row.precision);
@@ -471,20 +471,20 @@ TEST(ImageTables, PixelFormats) {
       EXPECT_EQ(image.featureChannelFormat(), row.format);
     }
   }
-  EXPECT_EQ(Image(cpu(), described(Format::Float32, 1, 1, 1, 2)).textureType(),
+  EXPECT_EQ(Image(tested(), described(Format::Float32, 1, 1, 1, 2)).textureType(),
             TextureType::Type2DArray);
-  const Image bfloat(cpu(), described(Format::BFloat16, 1, 1, 4));
+  const Image bfloat(tested(), described(Format::BFloat16, 1, 1, 4));
   EXPECT_EQ(bfloat.pixelFormat(), RGBA16Unorm);
   EXPECT_EQ(bfloat.featureChannelFormat(), Format::BFloat16);
   EXPECT_EQ(bfloat.precision(), 8U);
-  const Image chosen(cpu(), described(Format::None, 1, 1, 4));
+  const Image chosen(tested(), described(Format::None, 1, 1, 4));
   EXPECT_EQ(chosen.featureChannelFormat(), Format::Float16);
   EXPECT_EQ(chosen.pixelSize(), 8U);
 }
 
 TEST(ImageHandle, DescriptorErrors) {
   const auto made = [](std::size_t w, std::size_t h, std::size_t c, std::size_t n) {
-    return complaint([&] { Image(cpu(), floats(w, h, c, n)); });
+    return complaint([&] { Image(tested(), floats(w, h, c, n)); });
   };
   const std::string remedy =
       "; needed extents of 1 or more. Set width, height and featureChannels.";
@@ -499,9 +499,10 @@ TEST(ImageHandle, DescriptorErrors) {
       "memory. Set width, height and featureChannels.");
   EXPECT_NE(made(large + 1, 1, 1, 1), "no exception");
   EXPECT_NE(made(large, large, large, large), "no exception");
-  EXPECT_NE(complaint([&] { ImageBatch(cpu(), floats(1, 1, 1, 2), (std::size_t{1} << 63) + 1); }),
-            "no exception");
-  EXPECT_NE(complaint([&] { ImageBatch(cpu(), floats(1, 1, 1), (std::size_t{1} << 32) + 1); }),
+  EXPECT_NE(
+      complaint([&] { ImageBatch(tested(), floats(1, 1, 1, 2), (std::size_t{1} << 63) + 1); }),
+      "no exception");
+  EXPECT_NE(complaint([&] { ImageBatch(tested(), floats(1, 1, 1), (std::size_t{1} << 32) + 1); }),
             "no exception");
   EXPECT_EQ(complaint([&] { Image(Device(), floats(1, 1, 1)); }),
             "Image: device is nil; needed a device.");
@@ -510,13 +511,13 @@ TEST(ImageHandle, DescriptorErrors) {
 }
 
 TEST(ImageHandle, CopiesAreTheSameImage) {
-  Image image(cpu(), floats(1, 1, 1));
-  const Image copy = image, other(cpu(), floats(1, 1, 1));
+  Image image(tested(), floats(1, 1, 1));
+  const Image copy = image, other(tested(), floats(1, 1, 1));
   EXPECT_EQ(image, copy);
   EXPECT_NE(image, other);
   image.setLabel("mean");
   EXPECT_EQ(copy.label(), "mean");
-  EXPECT_EQ(image.device(), cpu());
+  EXPECT_EQ(image.device(), tested());
   EXPECT_EQ(image.usage(), TextureUsage::ShaderReadWrite);
   EXPECT_FALSE(image.is_temporary());
   EXPECT_EQ(image.readCount(), 0U);
@@ -526,8 +527,8 @@ TEST(ImageHandle, CopiesAreTheSameImage) {
 }
 
 TEST(ImageHandle, StockAllocatorsMakeWhatTheyAreNamedFor) {
-  const CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
-  const CNNNeuronReLU kernel(cpu(), 0);
+  const CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
+  const CNNNeuronReLU kernel(tested(), 0);
   ImageDescriptor descriptor = floats(2, 3, 4);
   const Image plain = Image::defaultAllocator()->image(buffer, descriptor, kernel);
   EXPECT_FALSE(plain.is_temporary());
@@ -553,9 +554,9 @@ TEST(ImageHandle, AnAllocatorWithoutABatchMethodIsAskedOnceForEach) {
     }
     int calls = 0;
   } allocator;
-  const CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
+  const CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
   ImageDescriptor descriptor = described(Format::Float16, 1, 1, 1);
-  const ImageBatch batch = allocator.imageBatch(buffer, descriptor, CNNNeuronReLU(cpu(), 0), 4);
+  const ImageBatch batch = allocator.imageBatch(buffer, descriptor, CNNNeuronReLU(tested(), 0), 4);
   EXPECT_EQ(allocator.calls, 4);
   EXPECT_EQ(batch.size(), 4U);
   EXPECT_EQ(batch[3].featureChannelFormat(), Format::Float32);
@@ -563,7 +564,7 @@ TEST(ImageHandle, AnAllocatorWithoutABatchMethodIsAskedOnceForEach) {
 
 /// Channel c of image n has the value 100 n + c.
 Image numbered(std::size_t channels, std::size_t images) {
-  Image image(cpu(), floats(1, 1, channels, images));
+  Image image(tested(), floats(1, 1, channels, images));
   std::vector<float> values;
   for (std::size_t n = 0; n < images; ++n) {
     for (std::size_t c = 0; c < channels; ++c) values.push_back(static_cast<float>(100 * n + c));
@@ -595,9 +596,9 @@ TEST(ImageSlices, AsSeveralImages) {
   EXPECT_EQ(pairs.numberOfImages(), 2U);
   EXPECT_EQ(pairs.read_floats(),
             (std::vector<float>{0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14}));
-  CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
-  const Image result(cpu(), floats(1, 1, 7, 2));
-  CNNNeuronLinear(cpu(), 2, 0).encode(buffer, pairs, result);
+  CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
+  const Image result(tested(), floats(1, 1, 7, 2));
+  CNNNeuronLinear(tested(), 2, 0).encode(buffer, pairs, result);
   buffer.commit();
   buffer.waitUntilCompleted();
   EXPECT_EQ(result.read_floats()[7], 16.0F) << "kernels read them";
@@ -612,7 +613,7 @@ TEST(ImageSlices, AsWholeImages) {
 }
 
 TEST(ImageSlices, OfATemporaryTakeOverARead) {
-  const CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
+  const CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
   const TemporaryImage parent(buffer, floats(1, 1, 8));
   const Image view(parent, {1, 1}, 4);
   EXPECT_TRUE(view.is_temporary());
@@ -660,7 +661,7 @@ TEST(ImageDescriptors, MadeInOneCall) {
       ImageFeatureChannelFormat::Unorm8, 3, 4, 5, 6, TextureUsage::ShaderRead);
   EXPECT_EQ(descriptor.numberOfImages, 6U);
   EXPECT_EQ(descriptor.usage, TextureUsage::ShaderRead);
-  EXPECT_EQ(Image(cpu(), descriptor).usage(), TextureUsage::ShaderRead);
+  EXPECT_EQ(Image(tested(), descriptor).usage(), TextureUsage::ShaderRead);
 }
 
 }  // namespace

@@ -24,10 +24,10 @@ using detail::Allocator;
 using detail::BlockList;
 using detail::MemoryPtr;
 using test::complaint;
-using test::cpu;
 using test::filled;
 using test::floats;
 using test::settle;
+using test::tested;
 
 /// The code of the DeviceError that `call` throws.
 template <class Call>
@@ -44,7 +44,7 @@ TEST(Buffer, IsZeroWhateverTheMemoryHeldBefore) {
   for (const std::size_t length :
        std::initializer_list<std::size_t>{1, 63, 64, 65, 1000, 1025, 5000, 100000}) {
     for (int round = 0; round < 3; ++round) {
-      const Buffer buffer = cpu().makeBuffer(length);
+      const Buffer buffer = tested().makeBuffer(length);
       EXPECT_EQ(buffer.length(), length);
       EXPECT_TRUE(std::ranges::all_of(buffer.as<char>(), [](char c) { return c == 0; })) << length;
       std::memset(buffer.contents(), 0x5A, length);
@@ -53,29 +53,29 @@ TEST(Buffer, IsZeroWhateverTheMemoryHeldBefore) {
 }
 
 TEST(Buffer, ContentsNeverMove) {
-  Buffer buffer = cpu().makeBuffer(256);
+  Buffer buffer = tested().makeBuffer(256);
   const Buffer copy = buffer;
   void* const at = buffer.contents();
   static_cast<float*>(at)[3] = 7;
-  for (int i = 0; i < 50; ++i) static_cast<void>(cpu().makeBuffer(256));
+  for (int i = 0; i < 50; ++i) static_cast<void>(tested().makeBuffer(256));
   EXPECT_EQ(buffer.contents(), at);
   EXPECT_EQ(copy.contents(), at);
   EXPECT_EQ(copy, buffer);
-  EXPECT_NE(cpu().makeBuffer(256), buffer);
+  EXPECT_NE(tested().makeBuffer(256), buffer);
   buffer = {};
   EXPECT_EQ(copy.as<float>()[3], 7);
   EXPECT_EQ(copy.as<float>().size(), 64U);
-  EXPECT_EQ(copy.device(), cpu());
+  EXPECT_EQ(copy.device(), tested());
 }
 
 TEST(Buffer, CopiesBytes) {
   const char bytes[] = "twelve bytes";
-  const Buffer buffer = cpu().makeBuffer(bytes, 12);
+  const Buffer buffer = tested().makeBuffer(bytes, 12);
   EXPECT_EQ(std::memcmp(buffer.contents(), bytes, 12), 0);
   EXPECT_NE(buffer.contents(), bytes);
-  EXPECT_EQ(cpu().makeBuffer(nullptr, 0).length(), 0U);
-  EXPECT_NE(cpu().makeBuffer(0).contents(), nullptr);
-  EXPECT_EQ(complaint([] { static_cast<void>(cpu().makeBuffer(nullptr, 4)); }),
+  EXPECT_EQ(tested().makeBuffer(nullptr, 0).length(), 0U);
+  EXPECT_NE(tested().makeBuffer(0).contents(), nullptr);
+  EXPECT_EQ(complaint([] { static_cast<void>(tested().makeBuffer(nullptr, 4)); }),
             "Device: bytes is null; needed 4 bytes.");
 }
 
@@ -89,23 +89,24 @@ TEST(Buffer, NilBuffersSaySo) {
 }
 
 TEST(Memory, InUseReturnsToWhatItWas) {
-  settle(cpu());
-  const std::size_t before = cpu().memory_use().in_use;
+  settle(tested());
+  const std::size_t before = tested().memory_use().in_use;
   {
-    const Buffer buffer = cpu().makeBuffer(10000);
-    EXPECT_GE(cpu().memory_use().in_use, before + 10000);
-    const CommandQueue queue = cpu().makeCommandQueue();
+    const Buffer buffer = tested().makeBuffer(10000);
+    EXPECT_GE(tested().memory_use().in_use, before + 10000);
+    const CommandQueue queue = tested().makeCommandQueue();
     CommandBuffer work = queue.makeCommandBuffer();
-    const Image source = filled(test::halves(20, 20, 7), 1), result(cpu(), test::halves(20, 20, 7));
-    CNNNeuronLinear kernel(cpu(), 1, 1);
+    const Image source = filled(test::halves(20, 20, 7), 1),
+                result(tested(), test::halves(20, 20, 7));
+    CNNNeuronLinear kernel(tested(), 1, 1);
     Image last = source;
     for (int i = 0; i < 4; ++i) last = kernel.encode(work, last);
     kernel.encode(work, last, result);
     work.commit();
     work.waitUntilCompleted();
-    settle(cpu());  // the worker has let go of the buffer
+    settle(tested());  // the worker has let go of the buffer
   }
-  EXPECT_EQ(cpu().memory_use().in_use, before);
+  EXPECT_EQ(tested().memory_use().in_use, before);
 }
 
 TEST(Memory, WhatIsGivenBackIsUsedAgain) {
@@ -196,19 +197,19 @@ TEST(Memory, TheSameRequestsGetTheSameFreeBlocks) {
 }
 
 TEST(OutOfMemory, IsAnErrorAndTheProcessGoesOn) {
-  settle(cpu());
-  const std::size_t before = cpu().memory_use().in_use;
+  settle(tested());
+  const std::size_t before = tested().memory_use().in_use;
   constexpr auto most = std::numeric_limits<std::size_t>::max();
   for (const std::size_t bytes : {std::size_t{1} << 50, std::size_t{1} << 60, most / 2,
                                   most / 2 + 1, most - 100000, most - 63, most}) {
-    EXPECT_EQ(code_of([&] { static_cast<void>(cpu().makeBuffer(bytes)); }),
+    EXPECT_EQ(code_of([&] { static_cast<void>(tested().makeBuffer(bytes)); }),
               CommandBufferError::OutOfMemory)
         << bytes;
-    EXPECT_EQ(code_of([&] { static_cast<void>(State(cpu(), bytes).resource(0)); }),
+    EXPECT_EQ(code_of([&] { static_cast<void>(State(tested(), bytes).resource(0)); }),
               CommandBufferError::OutOfMemory);
   }
-  EXPECT_EQ(cpu().memory_use().in_use, before);
-  EXPECT_EQ(cpu().makeBuffer(100).as<char>()[99], 0);
+  EXPECT_EQ(tested().memory_use().in_use, before);
+  EXPECT_EQ(tested().makeBuffer(100).as<char>()[99], 0);
 }
 
 TEST(OutOfMemory, ReleasesTheCacheFirst) {
@@ -223,10 +224,10 @@ TEST(OutOfMemory, ReleasesTheCacheFirst) {
 TEST(OutOfMemory, OfImagesLeavesTheCommandBufferUsable) {
   const std::size_t side = std::size_t{1} << 20;
   const ImageDescriptor absurd = floats(side, side, 1024);
-  CommandBuffer buffer = cpu().makeCommandQueue().makeCommandBuffer();
-  const CNNNeuronLinear kernel(cpu(), 1, 1);
-  const Image source = filled(floats(2, 2, 2), 1), result(cpu(), floats(2, 2, 2));
-  const Image unmade(cpu(), absurd);  // cheap until it is used
+  CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
+  const CNNNeuronLinear kernel(tested(), 1, 1);
+  const Image source = filled(floats(2, 2, 2), 1), result(tested(), floats(2, 2, 2));
+  const Image unmade(tested(), absurd);  // cheap until it is used
   EXPECT_EQ(unmade.resourceSize(), std::size_t{1} << 52);
   EXPECT_EQ(code_of([&] {
               unmade.writeBytes(&side, DataLayout::HeightxWidthxFeatureChannels, {}, {}, {0, 2}, 0);
@@ -260,7 +261,7 @@ TEST(Devices, HaveNames) {
                   "variable CERMET_DEVICE.");
   }
   EXPECT_EQ(CreateSystemDefaultDevice(), GetPreferredDevice(DeviceOptions::LowPower));
-  EXPECT_TRUE(SupportsDevice(cpu()));
+  EXPECT_TRUE(SupportsDevice(tested()));
   EXPECT_FALSE(SupportsDevice(Device()));
 }
 

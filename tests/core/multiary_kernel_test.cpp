@@ -15,11 +15,11 @@ namespace cermet {
 namespace {
 
 using test::complaint;
-using test::cpu;
 using test::filled;
 using test::floats;
 using test::halves;
 using test::settle;
+using test::tested;
 
 class SumState final : public NNMultiaryGradientState {
  public:
@@ -79,7 +79,7 @@ class WeightedSum final : public CNNMultiaryKernel {
 
 class Multiary : public ::testing::Test {
  protected:
-  CommandQueue queue = cpu().makeCommandQueue();
+  CommandQueue queue = tested().makeCommandQueue();
   CommandBuffer buffer = queue.makeCommandBuffer();
 
   void finish() {
@@ -90,7 +90,7 @@ class Multiary : public ::testing::Test {
   }
   /// 0, 1, 2, ... plus `first`.
   static Image counting(const ImageDescriptor& descriptor, float first) {
-    Image image(cpu(), descriptor);
+    Image image(tested(), descriptor);
     std::vector<float> values(test::elements(image));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = first + static_cast<float>(i);
     image.write_floats(values);
@@ -98,7 +98,7 @@ class Multiary : public ::testing::Test {
   }
   static ImageBatch filled_batch(std::size_t count, float first, bool loose) {
     if (!loose) {
-      ImageBatch batch(cpu(), floats(2, 1, 1), count);
+      ImageBatch batch(tested(), floats(2, 1, 1), count);
       for (std::size_t i = 0; i < count; ++i)
         batch[i].write_floats(std::vector<float>(2, first + static_cast<float>(i)));
       return batch;
@@ -111,7 +111,7 @@ class Multiary : public ::testing::Test {
 };
 
 TEST_F(Multiary, PropertiesOfTheKernel) {
-  WeightedSum sum(cpu(), {1, 2, 3});
+  WeightedSum sum(tested(), {1, 2, 3});
   EXPECT_EQ(sum.sourceCount(), 3U);
   EXPECT_EQ(sum.clipRect(), RectNoClip);
   EXPECT_EQ(sum.destinationFeatureChannelOffset(), 0U);
@@ -130,7 +130,7 @@ TEST_F(Multiary, PropertiesOfTheKernel) {
 }
 
 TEST_F(Multiary, EachSourceHasPropertiesOfItsOwn) {
-  WeightedSum sum(cpu(), {1, 1});
+  WeightedSum sum(tested(), {1, 1});
   const auto expect_defaults = [&](std::size_t i) {
     EXPECT_EQ(sum.offset(i), Offset{});
     EXPECT_EQ(sum.sourceFeatureChannelOffset(i), 0U);
@@ -167,14 +167,14 @@ TEST_F(Multiary, EachSourceHasPropertiesOfItsOwn) {
 }
 
 TEST_F(Multiary, AnIndexWithoutASourceIsRefused) {
-  WeightedSum sum(cpu(), {1, 1});
+  WeightedSum sum(tested(), {1, 1});
   sum.setLabel("sum1");
   const std::string text =
       "WeightedSum \"sum1\": index is 2; needed less than 2. The kernel was made for that many "
       "sources.";
   EXPECT_EQ(complaint([&] { static_cast<void>(sum.offset(2)); }), text);
   EXPECT_EQ(complaint([&] { sum.setKernelWidth(3, 2); }), text);
-  EXPECT_EQ(complaint([] { const WeightedSum none(cpu(), {}); }),
+  EXPECT_EQ(complaint([] { const WeightedSum none(tested(), {}); }),
             "CNNMultiaryKernel: sourceCount is 0; needed 1 or more.");
 }
 
@@ -188,8 +188,8 @@ TEST_F(Multiary, EncodesIntoADestination) {
       weights.push_back(static_cast<float>(10 * i + 1));
       wanted += weights.back() * static_cast<float>(i + 1);
     }
-    const WeightedSum sum(cpu(), weights);
-    const Image destination(cpu(), floats(3, 2, 5));
+    const WeightedSum sum(tested(), weights);
+    const Image destination(tested(), floats(3, 2, 5));
     sum.encode(buffer, sources, destination);
     finish();
     EXPECT_EQ(destination.read_floats(), test::constant(destination, wanted)) << count;
@@ -199,12 +199,12 @@ TEST_F(Multiary, EncodesIntoADestination) {
 }
 
 TEST_F(Multiary, OffsetsAndEdgesOfEachSource) {
-  WeightedSum sum(cpu(), {1, 100});
+  WeightedSum sum(tested(), {1, 100});
   sum.setOffset({-1, 0, 0}, 0);  // Zero
   sum.setOffset({1, 0, 0}, 1);
   sum.setEdgeMode(ImageEdgeMode::Clamp, 1);
   const std::array sources{counting(floats(4, 1, 1), 1), counting(floats(4, 1, 1), 1)};
-  const Image destination(cpu(), floats(4, 1, 1));
+  const Image destination(tested(), floats(4, 1, 1));
   sum.encode(buffer, sources, destination);
   finish();
   EXPECT_EQ(destination.read_floats(), (std::vector<float>{200, 301, 402, 403}));
@@ -212,7 +212,7 @@ TEST_F(Multiary, OffsetsAndEdgesOfEachSource) {
 }
 
 TEST_F(Multiary, WritesTheClipRectangleAndChannelsAlone) {
-  WeightedSum sum(cpu(), {1, 10});
+  WeightedSum sum(tested(), {1, 10});
   sum.setClipRect({{1, 0, 0}, {1, 9, 1}});
   sum.setSourceFeatureChannelOffset(4, 0);
   sum.setSourceFeatureChannelMaxCount(2, 1);
@@ -228,11 +228,11 @@ TEST_F(Multiary, WritesTheClipRectangleAndChannelsAlone) {
 }
 
 TEST_F(Multiary, StackedImagesStartAtEachOffset) {
-  WeightedSum sum(cpu(), {1, 10});
+  WeightedSum sum(tested(), {1, 10});
   sum.setOffset({0, 0, 1}, 0);
   sum.setClipRect({{0, 0, 1}, {1, 1, 2}});
   const std::array sources{counting(floats(1, 1, 1, 3), 1), counting(floats(1, 1, 1, 2), 5)};
-  const Image destination(cpu(), floats(1, 1, 1, 4));
+  const Image destination(tested(), floats(1, 1, 1, 4));
   sum.encode(buffer, sources, destination);
   finish();
   EXPECT_EQ(destination.read_floats(), (std::vector<float>{0, 2 + 50, 3 + 60, 0}));
@@ -242,7 +242,7 @@ TEST_F(Multiary, BatchesAreIndexedBySourceThenImage) {
   for (const bool loose : {false, true}) {
     const std::array sources{filled_batch(3, 1, loose), filled_batch(3, 5, !loose)};
     const ImageBatch destinations = filled_batch(3, 0, loose);
-    const WeightedSum sum(cpu(), {1, 10});
+    const WeightedSum sum(tested(), {1, 10});
     sum.encodeBatch(buffer, sources, destinations);
     finish();
     for (std::size_t i = 0; i < 3; ++i) {
@@ -254,11 +254,11 @@ TEST_F(Multiary, BatchesAreIndexedBySourceThenImage) {
 }
 
 TEST_F(Multiary, EmptyBatchesDoNothing) {
-  WeightedSum sum(cpu(), {1, 10});
+  WeightedSum sum(tested(), {1, 10});
   sum.has_state = true;
   const std::array<ImageBatch, 2> none;
   sum.encodeBatch(buffer, none, {});
-  StateBatch states{StateBatch::repeated(std::make_shared<State>(cpu(), 4), 2)};
+  StateBatch states{StateBatch::repeated(std::make_shared<State>(tested(), 4), 2)};
   EXPECT_TRUE(sum.encodeBatch(buffer, none, &states, true).empty());
   EXPECT_TRUE(states.empty()) << "always assigned";
   EXPECT_TRUE(sum.resultStateBatch(none, {}, {}).empty());
@@ -266,7 +266,7 @@ TEST_F(Multiary, EmptyBatchesDoNothing) {
 }
 
 TEST_F(Multiary, ReturnsAnImageSizedByThePolicy) {
-  WeightedSum sum(cpu(), {1, 10});
+  WeightedSum sum(tested(), {1, 10});
   sum.setOffset({2, 2, 0}, 0);
   sum.setDestinationFeatureChannelOffset(4);
   sum.setDestinationImageAllocator(Image::defaultAllocator());
@@ -282,13 +282,13 @@ TEST_F(Multiary, ReturnsAnImageSizedByThePolicy) {
 }
 
 TEST_F(Multiary, PlansTheWindowOfEachSource) {
-  WeightedSum sum(cpu(), {1, 1});
+  WeightedSum sum(tested(), {1, 1});
   sum.setKernelWidth(3, 0);
   sum.setKernelHeight(2, 0);
   sum.setDilationRateX(2, 0);
   sum.setStrideInPixelsY(2, 0);
   sum.setKernelWidth(3, 1);
-  const std::array sources{Image(cpu(), floats(9, 6, 2)), Image(cpu(), floats(7, 3, 3))};
+  const std::array sources{Image(tested(), floats(9, 6, 2)), Image(tested(), floats(7, 3, 3))};
   sum.setPadding(NNDefaultPadding::padding(NNPaddingMethod::SizeValidOnly));
   const ImageDescriptor valid = sum.destinationImageDescriptor(sources, {});
   EXPECT_EQ(valid.width, 5U) << "9 less the dilated window, 5, and 1";
@@ -307,7 +307,7 @@ TEST_F(Multiary, PlansTheWindowOfEachSource) {
 }
 
 TEST_F(Multiary, ReadsTakeOneOfEachTemporary) {
-  WeightedSum sum(cpu(), {1, 10, 100});
+  WeightedSum sum(tested(), {1, 10, 100});
   const TemporaryImage once(buffer, floats(1, 1, 1)), twice(buffer, floats(1, 1, 1));
   twice.setReadCount(3);
   const std::array sources{Image(twice), Image(once), Image(twice)};
@@ -316,7 +316,7 @@ TEST_F(Multiary, ReadsTakeOneOfEachTemporary) {
   EXPECT_EQ(twice.readCount(), 1U) << "one read for each slot";
   EXPECT_TRUE(result.is_temporary());
   EXPECT_EQ(result.readCount(), 1U);
-  EXPECT_EQ(complaint([&] { sum.encode(buffer, sources, Image(cpu(), floats(1, 1, 1))); }),
+  EXPECT_EQ(complaint([&] { sum.encode(buffer, sources, Image(tested(), floats(1, 1, 1))); }),
             "WeightedSum: sourceImages[1] is 1x1x1 Float32, read for the last time already; needed "
             "a temporary image with reads left. Raise readCount once for every encode that reads "
             "it.");
@@ -324,7 +324,7 @@ TEST_F(Multiary, ReadsTakeOneOfEachTemporary) {
 }
 
 TEST_F(Multiary, ReturnsAStateWithARecordOfEachSource) {
-  WeightedSum sum(cpu(), {1, 10});
+  WeightedSum sum(tested(), {1, 10});
   sum.has_state = true;
   sum.setSourceFeatureChannelOffset(4, 1);
   sum.setKernelWidth(3, 1);
@@ -349,14 +349,14 @@ TEST_F(Multiary, ReturnsAStateWithARecordOfEachSource) {
     EXPECT_EQ(state->forward()[0].sourceWidth, 3U);
   }
   sum.has_state = false;
-  StatePtr none = std::make_shared<State>(cpu(), 4);
+  StatePtr none = std::make_shared<State>(tested(), 4);
   static_cast<void>(sum.encode(buffer, sources, &none, false));
   EXPECT_FALSE(none) << "the class has none: always assigned";
   static_cast<void>(sum.encode(buffer, sources, static_cast<StatePtr*>(nullptr), false));
 }
 
 TEST_F(Multiary, ResultStatesOfBatches) {
-  WeightedSum sum(cpu(), {1, 10});
+  WeightedSum sum(tested(), {1, 10});
   const std::array sources{filled_batch(3, 1, false), filled_batch(3, 5, false)};
   EXPECT_TRUE(sum.resultStateBatch(sources, {}, sources[0]).empty()) << "the class has none";
   sum.has_state = true;
@@ -382,7 +382,7 @@ TEST_F(Multiary, ResultStatesOfBatches) {
 }
 
 TEST_F(Multiary, ReturnsABatch) {
-  WeightedSum sum(cpu(), {1, 10});
+  WeightedSum sum(tested(), {1, 10});
   sum.setDestinationImageAllocator(Image::defaultAllocator());
   const std::array sources{filled_batch(3, 1, false), filled_batch(3, 5, true)};
   const ImageBatch results = sum.encodeBatch(buffer, sources);
@@ -392,9 +392,9 @@ TEST_F(Multiary, ReturnsABatch) {
 }
 
 TEST_F(Multiary, MessagesAboutSources) {
-  WeightedSum sum(cpu(), {1, 1});
+  WeightedSum sum(tested(), {1, 1});
   sum.setLabel("s");
-  const Image a(cpu(), floats(3, 2, 4)), out(cpu(), floats(3, 2, 4));
+  const Image a(tested(), floats(3, 2, 4)), out(tested(), floats(3, 2, 4));
   const std::array one{a};
   const std::array nil{a, Image()};
   const std::array good{a, a};
@@ -429,10 +429,10 @@ TEST_F(Multiary, MessagesAboutSources) {
 }
 
 TEST_F(Multiary, MessagesAboutGeometry) {
-  const std::array good{Image(cpu(), floats(3, 2, 4)), Image(cpu(), floats(3, 2, 4))};
-  const Image out(cpu(), floats(3, 2, 4));
+  const std::array good{Image(tested(), floats(3, 2, 4)), Image(tested(), floats(3, 2, 4))};
+  const Image out(tested(), floats(3, 2, 4));
   const auto expect = [&](const std::function<void(WeightedSum&)>& change, const char* text) {
-    WeightedSum sum(cpu(), {1, 1});
+    WeightedSum sum(tested(), {1, 1});
     change(sum);
     EXPECT_EQ(complaint([&] { sum.encode(buffer, good, out); }),
               std::string("WeightedSum: ") + text);
@@ -463,7 +463,7 @@ TEST_F(Multiary, MessagesAboutGeometry) {
   expect([](auto& s) { s.setKernelHeight(0, 0); }, "kernelHeight[0] is 0; needed 1 or more.");
   expect([](auto& s) { s.setDilationRateX(0, 1); }, "dilationRateX[1] is 0; needed 1 or more.");
   expect([](auto& s) { s.setDilationRateY(0, 1); }, "dilationRateY[1] is 0; needed 1 or more.");
-  WeightedSum sum(cpu(), {1, 1});
+  WeightedSum sum(tested(), {1, 1});
   sum.setStrideInPixelsX(0, 0);
   EXPECT_EQ(complaint([&] { static_cast<void>(sum.encode(buffer, good)); }),
             "WeightedSum: strideInPixelsX[0] is 0; needed 1 or more.");
@@ -477,7 +477,7 @@ TEST_F(Multiary, MessagesAboutGeometry) {
 }
 
 TEST_F(Multiary, CopiesAndArchivesKeepEverything) {
-  WeightedSum sum(cpu(), {1, 10, 100});
+  WeightedSum sum(tested(), {1, 10, 100});
   sum.setLabel("sum1");
   sum.setClipRect({{0, 0, 0}, {2, 1, 1}});
   sum.setDestinationFeatureChannelOffset(4);
@@ -493,7 +493,7 @@ TEST_F(Multiary, CopiesAndArchivesKeepEverything) {
   sum.encodeWithCoder(coder);
   const std::vector<std::byte> bytes = coder.bytes();
   Coder archive(bytes);
-  const WeightedSum again(archive, cpu());
+  const WeightedSum again(archive, tested());
   const Device other = Device::cpu(1);
   const WeightedSum there = sum.copy(other);
   EXPECT_EQ(there.device(), other);
@@ -511,7 +511,7 @@ TEST_F(Multiary, CopiesAndArchivesKeepEverything) {
 }
 
 TEST_F(Multiary, ASourceCountThatTheArchiveDoesNotHaveIsRefused) {
-  const WeightedSum sum(cpu(), {1, 10});
+  const WeightedSum sum(tested(), {1, 10});
   Coder coder;
   sum.encodeWithCoder(coder);
   const auto with_count = [&](char digit) {
@@ -522,7 +522,7 @@ TEST_F(Multiary, ASourceCountThatTheArchiveDoesNotHaveIsRefused) {
     const auto at = std::find(found, bytes.end(), std::byte{'2'});
     if (at != bytes.end()) *at = std::byte(digit);
     Coder damaged(bytes);
-    const WeightedSum read(damaged, cpu());
+    const WeightedSum read(damaged, tested());
   };
   EXPECT_NO_THROW(with_count('2'));
   EXPECT_THROW(with_count('3'), FileError);

@@ -13,13 +13,13 @@ namespace cermet {
 namespace {
 
 using test::complaint;
-using test::cpu;
 using test::filled;
 using test::floats;
 using test::settle;
+using test::tested;
 
 /// Adds 1: a neuron a * x + b.
-CNNNeuronLinear plus_one() { return {cpu(), 1.0F, 1.0F}; }
+CNNNeuronLinear plus_one() { return {tested(), 1.0F, 1.0F}; }
 
 std::uint32_t& word(const Predicate& predicate) {
   return predicate.predicateBuffer().as<std::uint32_t>()[predicate.predicateOffset() / 4];
@@ -27,7 +27,7 @@ std::uint32_t& word(const Predicate& predicate) {
 
 class Predicates : public ::testing::Test {
  protected:
-  CommandQueue queue = cpu().makeCommandQueue();
+  CommandQueue queue = tested().makeCommandQueue();
   CommandBuffer buffer = queue.makeCommandBuffer();
   const ImageDescriptor descriptor = floats(2, 1, 1);
   const Image source = filled(descriptor, 4);
@@ -41,28 +41,28 @@ class Predicates : public ::testing::Test {
 };
 
 TEST_F(Predicates, WordsInABuffer) {
-  const Buffer words = cpu().makeBuffer(12);
+  const Buffer words = tested().makeBuffer(12);
   const Predicate predicate(words, 8);
   EXPECT_EQ(predicate.predicateBuffer(), words);
   EXPECT_EQ(predicate.predicateOffset(), 8U);
   EXPECT_EQ(Predicate::predicate(words, 8), predicate);
   EXPECT_NE(Predicate::predicate(words, 4), predicate);
   EXPECT_FALSE(Predicate());
-  const Predicate own(cpu());
+  const Predicate own(tested());
   EXPECT_TRUE(own);
   EXPECT_EQ(word(own), 0U);
-  const Predicate other(cpu());
+  const Predicate other(tested());
   word(own) = 1;
   EXPECT_EQ(word(other), 0U) << "each has a word of its own";
 }
 
 TEST_F(Predicates, MessagesAboutPredicates) {
-  const Buffer words = cpu().makeBuffer(8);
+  const Buffer words = tested().makeBuffer(8);
   EXPECT_EQ(complaint([&] { const Predicate p(words, 2); }),
             "Predicate: offset is 2 of 8 bytes; needed a multiple of 4 with 4 bytes behind it.");
   EXPECT_EQ(complaint([&] { const Predicate p(words, 8); }),
             "Predicate: offset is 8 of 8 bytes; needed a multiple of 4 with 4 bytes behind it.");
-  EXPECT_EQ(complaint([&] { const Predicate p(cpu().makeBuffer(2), 0); }),
+  EXPECT_EQ(complaint([&] { const Predicate p(tested().makeBuffer(2), 0); }),
             "Predicate: offset is 0 of 2 bytes; needed a multiple of 4 with 4 bytes behind it.");
   EXPECT_EQ(complaint([] { const Predicate p(Buffer(), 0); }),
             "Predicate: buffer is nil; needed a buffer.");
@@ -75,7 +75,7 @@ TEST_F(Predicates, MessagesAboutPredicates) {
 }
 
 TEST_F(Predicates, SkipWhatIsEncodedUnderThem) {
-  const Predicate predicate(cpu());
+  const Predicate predicate(tested());
   for (const bool runs : {false, true}) {
     word(predicate) = runs ? 7 : 0;
     buffer = queue.makeCommandBuffer();
@@ -96,11 +96,11 @@ TEST_F(Predicates, SkipWhatIsEncodedUnderThem) {
 }
 
 TEST_F(Predicates, AreReadWhenTheWorkRuns) {
-  const Predicate predicate(cpu());
+  const Predicate predicate(tested());
   const Image under = filled(descriptor, -1);
   buffer.setPredicate(predicate);
   plus_one().encode(buffer, source, under);
-  test::Gate gate(cpu());
+  test::Gate gate(tested());
   buffer.commit();
   word(predicate) = 1;
   gate.open();
@@ -109,7 +109,7 @@ TEST_F(Predicates, AreReadWhenTheWorkRuns) {
 }
 
 TEST_F(Predicates, ReadCountsAreTakenAtEncodeAllTheSame) {
-  buffer.setPredicate(Predicate(cpu()));
+  buffer.setPredicate(Predicate(tested()));
   const TemporaryImage once(buffer, descriptor);
   plus_one().encode(buffer, once, filled(descriptor, 0));
   EXPECT_EQ(once.readCount(), 0U);
@@ -119,19 +119,20 @@ TEST_F(Predicates, ReadCountsAreTakenAtEncodeAllTheSame) {
 TEST_F(Predicates, KeepTheirBufferAlive) {
   const Image under = filled(descriptor, -1);
   {
-    const Predicate predicate(cpu());
+    const Predicate predicate(tested());
     word(predicate) = 1;
     buffer.setPredicate(predicate);
     plus_one().encode(buffer, source, under);
     buffer.setPredicate({});
   }
-  const Buffer others[] = {cpu().makeBuffer(4), cpu().makeBuffer(4)};  // might take its memory
+  const Buffer others[] = {tested().makeBuffer(4),
+                           tested().makeBuffer(4)};  // might take its memory
   finish();
   EXPECT_EQ(value(under), 5);
 }
 
 TEST_F(Predicates, WrappersHaveOneEach) {
-  const Predicate outer(cpu()), inner(cpu());
+  const Predicate outer(tested()), inner(tested());
   for (const bool outer_runs : {false, true}) {
     for (const bool inner_runs : {false, true}) {
       word(outer) = outer_runs ? 1 : 0;
@@ -164,8 +165,8 @@ TEST_F(Predicates, WrappersAreOnePieceOfWork) {
   EXPECT_EQ(wrapper.label(), "inner");
   EXPECT_EQ(wrapper.commandBuffer(), buffer);
   EXPECT_EQ(twice.rootCommandBuffer(), buffer.rootCommandBuffer());
-  EXPECT_EQ(wrapper.device(), cpu());
-  wrapper.setPredicate(Predicate(cpu()));
+  EXPECT_EQ(wrapper.device(), tested());
+  wrapper.setPredicate(Predicate(tested()));
   EXPECT_TRUE(twice.commandBuffer().predicate()) << "what it wraps, with its predicate";
   EXPECT_FALSE(buffer.commandBuffer().predicate());
   const TemporaryImage temporary(buffer, descriptor);
@@ -202,10 +203,10 @@ class OnesSource final : public CNNConvolutionDataSource {
 };
 
 TEST_F(Predicates, PackedWeightsAreFilledWhateverTheySay) {
-  const CNNConvolution convolution(cpu(), std::make_shared<OnesSource>());
+  const CNNConvolution convolution(tested(), std::make_shared<OnesSource>());
   const Image input = filled(floats(8, 8, 16), 1);
-  const Image skipped(cpu(), floats(8, 8, 16)), result(cpu(), floats(8, 8, 16));
-  buffer.setPredicate(Predicate(cpu()));
+  const Image skipped(tested(), floats(8, 8, 16)), result(tested(), floats(8, 8, 16));
+  buffer.setPredicate(Predicate(tested()));
   convolution.encode(buffer, input, skipped);  // the first encode packs the weights
   buffer.setPredicate({});
   convolution.encode(buffer, input, result);
@@ -221,7 +222,7 @@ class Heaps final : public HeapProvider {
     const std::scoped_lock lock(mutex_);
     asked.push_back(heap.size);
     if (refuses) return {};
-    made.push_back(wrong ? wrong : cpu().makeBuffer(heap.size));
+    made.push_back(wrong ? wrong : tested().makeBuffer(heap.size));
     return made.back();
   }
   void retireHeap(const Buffer& heap, double seconds) override {
@@ -256,7 +257,7 @@ class HeapProviders : public Predicates {
     plus_one().encode(buffer, second, result);
     return result;
   }
-  static CNNNeuronLinear plus_one() { return {cpu(), 1.0F, 1.0F}; }
+  static CNNNeuronLinear plus_one() { return {tested(), 1.0F, 1.0F}; }
 };
 
 TEST_F(HeapProviders, SupplyTheMemoryOfTemporaries) {
@@ -271,7 +272,7 @@ TEST_F(HeapProviders, SupplyTheMemoryOfTemporaries) {
   static_cast<void>(plus_one().encode(buffer, source));
   EXPECT_EQ(heaps->made.size(), 2U) << "a heap is free again after the last read";
   finish();
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(value(result), 7);
   EXPECT_EQ(heaps->retired_count(), 2U) << "each once, when the work is done";
   EXPECT_EQ(heaps->delays, (std::vector<double>{5, 5})) << "the documented default";
@@ -282,7 +283,7 @@ TEST_F(HeapProviders, AreToldHowLongToKeepAHeap) {
   SetHeapCacheDuration(buffer, 0.25);
   static_cast<void>(plus_one().encode(buffer, source));
   finish();
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(heaps->delays, std::vector<double>{0.25});
   buffer = queue.makeCommandBuffer();
   EXPECT_EQ(buffer.heapProvider(), nullptr) << "a new buffer has none";
@@ -290,7 +291,7 @@ TEST_F(HeapProviders, AreToldHowLongToKeepAHeap) {
   SetHeapCacheDuration(buffer, std::numeric_limits<double>::quiet_NaN());
   HintTemporaryMemoryHighWaterMark(buffer, 64);
   finish();
-  settle(cpu());
+  settle(tested());
   ASSERT_EQ(heaps->delays.size(), 2U);
   EXPECT_EQ(heaps->delays[1], 0.0);
 }
@@ -307,7 +308,7 @@ TEST_F(HeapProviders, MayRefuse) {
 TEST_F(HeapProviders, AreChecked) {
   buffer.setHeapProvider(heaps);
   buffer.setLabel("b");
-  heaps->wrong = cpu().makeBuffer(16);
+  heaps->wrong = tested().makeBuffer(16);
   EXPECT_EQ(complaint([&] { static_cast<void>(plus_one().encode(buffer, source)); }),
             "HeapProvider \"b\": newHeap is 16 bytes; needed 64 bytes or more on the device of the "
             "command buffer. Return nil to let the library take its own memory.");
@@ -327,14 +328,14 @@ TEST_F(HeapProviders, StayWithTheChainOfPieces) {
   plus_one().encode(buffer, gone, filled(descriptor, 0));  // its heap is free
   buffer.commitAndContinue();
   EXPECT_EQ(buffer.heapProvider(), heaps);
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(heaps->retired_count(), 0U) << "still of use to the next piece";
   const Image result = filled(descriptor, -1);
   const Image second = plus_one().encode(buffer, first);
   EXPECT_EQ(heaps->made.size(), 2U);
   plus_one().encode(buffer, second, result);
   finish();
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(value(result), 7);
   EXPECT_EQ(heaps->retired_count(), 2U);
 }
@@ -348,7 +349,7 @@ TEST_F(HeapProviders, HearOfBuffersThatAreDropped) {
   }
   static_cast<void>(plus_one().encode(buffer, source));
   buffer = {};
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(heaps->retired_count(), heaps->made.size());
 }
 
@@ -357,7 +358,7 @@ TEST_F(HeapProviders, MayUseTheQueueWhenTheyAreTold) {
     CommandQueue queue;
     std::atomic<int> told{0};
     explicit Busy(CommandQueue of) : queue(std::move(of)) {}
-    Buffer newHeap(const HeapDescriptor& heap) override { return cpu().makeBuffer(heap.size); }
+    Buffer newHeap(const HeapDescriptor& heap) override { return tested().makeBuffer(heap.size); }
     void retireHeap(const Buffer&, double) override {
       CommandBuffer another = queue.makeCommandBuffer();
       another.commit();
@@ -369,7 +370,7 @@ TEST_F(HeapProviders, MayUseTheQueueWhenTheyAreTold) {
   buffer.setHeapProvider(busy);
   const Image result = chain();
   finish();
-  settle(cpu());
+  settle(tested());
   EXPECT_EQ(value(result), 7);
   EXPECT_EQ(busy->told, 2);
 }

@@ -11,10 +11,10 @@ namespace cermet {
 namespace {
 
 using test::complaint;
-using test::cpu;
 using test::filled;
 using test::floats;
 using test::settle;
+using test::tested;
 
 StateResourceList mixed_list() {
   StateResourceList list = StateResourceList::resourceList();
@@ -27,12 +27,12 @@ StateResourceList mixed_list() {
 
 class States : public ::testing::Test {
  protected:
-  CommandQueue queue = cpu().makeCommandQueue();
+  CommandQueue queue = tested().makeCommandQueue();
   CommandBuffer buffer = queue.makeCommandBuffer();
 };
 
 TEST_F(States, OneBuffer) {
-  State state(cpu(), 64);
+  State state(tested(), 64);
   EXPECT_EQ(state.resourceCount(), 1U);
   EXPECT_EQ(state.resourceType(0), StateResourceType::Buffer);
   EXPECT_EQ(state.bufferSize(0), 64U);
@@ -49,11 +49,11 @@ TEST_F(States, OneBuffer) {
   EXPECT_EQ(state.readCount(), 0U) << "permanent states ignore it";
   state.setLabel("moments");
   EXPECT_EQ(state.label(), "moments");
-  EXPECT_EQ(state.device(), cpu());
+  EXPECT_EQ(state.device(), tested());
 }
 
 TEST_F(States, TexturesComeBeforeBuffers) {
-  State state(cpu(), mixed_list());
+  State state(tested(), mixed_list());
   ASSERT_EQ(state.resourceCount(), 4U);
   using enum StateResourceType;
   EXPECT_EQ(state.resourceType(0), Texture);
@@ -86,7 +86,7 @@ TEST_F(States, TexturesComeBeforeBuffers) {
 }
 
 TEST_F(States, AdoptedBuffers) {
-  const cermet::Buffer a = cpu().makeBuffer(16), b = cpu().makeBuffer(24);
+  const cermet::Buffer a = tested().makeBuffer(16), b = tested().makeBuffer(24);
   State state(std::vector<cermet::Buffer>{a, b});
   EXPECT_EQ(state.resource(1, false), b);
   EXPECT_EQ(state.bufferSize(1), 24U);
@@ -146,14 +146,14 @@ TEST_F(States, AnotherDeviceIsAnError) {
   EXPECT_EQ(complaint([&] { state.check_usable(buffer.recording()); }),
             "State: the state is on another device; needed the device of the command buffer.");
   EXPECT_NE(complaint([&] { state.synchronize(buffer); }), "no exception");
-  State own(cpu(), 8);
+  State own(tested(), 8);
   own.synchronize(buffer);
   own.synchronize(buffer);
   EXPECT_NE(complaint([] { State(Device(), 8); }), "no exception");
 }
 
 TEST_F(States, TheLastReadGivesTheMemoryToLaterEncodes) {
-  settle(cpu());
+  settle(tested());
   const StatePtr first = State::temporaryState(buffer, mixed_list());
   void* const memory = first->resource(2).contents();
   static_cast<void>(first->texture(0));
@@ -174,29 +174,29 @@ TEST_F(States, ABufferThatSomebodyHoldsIsNotUsedAgain) {
 }
 
 TEST_F(States, DroppedStatesReturnTheirMemory) {
-  settle(cpu());
-  const std::size_t before = cpu().memory_use().in_use;
+  settle(tested());
+  const std::size_t before = tested().memory_use().in_use;
   {
-    State state(cpu(), mixed_list());
+    State state(tested(), mixed_list());
     for (std::size_t i = 0; i < 4; ++i) {
       static_cast<void>(state.resource(i));
       static_cast<void>(state.texture(i));
     }
-    EXPECT_GT(cpu().memory_use().in_use, before);
+    EXPECT_GT(tested().memory_use().in_use, before);
     const StatePtr unread = State::temporaryState(buffer, 1000);
   }
-  EXPECT_EQ(cpu().memory_use().in_use, before);
+  EXPECT_EQ(tested().memory_use().in_use, before);
 }
 
 TEST_F(States, TheHookReturnsTheSuggestion) {
-  State state(cpu(), 8);
-  CNNNeuronReLU kernel(cpu(), 0);
+  State state(tested(), 8);
+  CNNNeuronReLU kernel(tested(), 0);
   const ImageDescriptor suggested = floats(3, 4, 5);
   EXPECT_EQ(state.destinationImageDescriptor({}, {}, kernel, suggested), suggested);
 }
 
 TEST_F(States, BatchesKnowTheirDistinctStates) {
-  const auto a = std::make_shared<State>(cpu(), 8), b = std::make_shared<State>(cpu(), 32);
+  const auto a = std::make_shared<State>(tested(), 8), b = std::make_shared<State>(tested(), 32);
   const StateBatch repeated = StateBatch::repeated(a, 3), same({a, a}),
                    mixed({a, b, a, b, nullptr}), none;
   EXPECT_EQ(repeated.size(), 3U);
@@ -244,7 +244,7 @@ TEST_F(States, BatchIncrementSkipsZerosAndChangesAllOrNone) {
 }
 
 TEST_F(States, OneTexture) {
-  State state(cpu(), floats(4, 3, 6));
+  State state(tested(), floats(4, 3, 6));
   EXPECT_EQ(state.resourceCount(), 1U);
   EXPECT_EQ(state.resourceType(0), StateResourceType::Texture);
   EXPECT_EQ(state.textureInfo(0).arrayLength, 2U);
@@ -257,12 +257,12 @@ TEST_F(States, OneTexture) {
 }
 
 TEST_F(States, TheOnlyResource) {
-  State one(cpu(), 64);
+  State one(tested(), 64);
   EXPECT_EQ(one.resource().length(), 64U) << "made on demand";
   EXPECT_EQ(one.resource(), one.resource(0));
-  EXPECT_FALSE(State(cpu(), mixed_list()).resource()) << "which of them?";
-  EXPECT_FALSE(State(cpu(), StateResourceList()).resource());
-  EXPECT_FALSE(State(cpu(), floats(1, 1, 1)).resource()) << "a texture: texture(0)";
+  EXPECT_FALSE(State(tested(), mixed_list()).resource()) << "which of them?";
+  EXPECT_FALSE(State(tested(), StateResourceList()).resource());
+  EXPECT_FALSE(State(tested(), floats(1, 1, 1)).resource()) << "a texture: texture(0)";
 }
 
 }  // namespace

@@ -12,19 +12,19 @@ namespace {
 
 using test::complaint;
 using test::constant;
-using test::cpu;
 using test::filled;
 using test::floats;
 using test::Gate;
 using test::halves;
 using test::settle;
+using test::tested;
 
 class TemporaryImages : public ::testing::Test {
  protected:
-  CommandQueue queue = cpu().makeCommandQueue();
+  CommandQueue queue = tested().makeCommandQueue();
   CommandBuffer buffer = queue.makeCommandBuffer();
-  CNNNeuronLinear plus_one{cpu(), 1, 1}, same{cpu(), 1, 0};
-  Image source = filled(floats(4, 4, 4), 3), out{cpu(), floats(4, 4, 4)};
+  CNNNeuronLinear plus_one{tested(), 1, 1}, same{tested(), 1, 0};
+  Image source = filled(floats(4, 4, 4), 3), out{tested(), floats(4, 4, 4)};
 
   void finish() {
     buffer.commit();
@@ -46,7 +46,7 @@ TEST_F(TemporaryImages, OneReadAnyNumberOfWrites) {
   EXPECT_EQ(image.readCount(), 1U);
   plus_one.encode(buffer, source, image);
   same.encode(buffer, source, image);
-  NNInitialGradient(cpu()).encode(buffer, source, image);
+  NNInitialGradient(tested()).encode(buffer, source, image);
   EXPECT_EQ(image.readCount(), 1U) << "writing does not change the count";
   plus_one.encode(buffer, image, out);
   EXPECT_EQ(image.readCount(), 0U);
@@ -58,7 +58,7 @@ TEST_F(TemporaryImages, ARaisedCountPermitsMoreReads) {
   const TemporaryImage image(buffer, floats(4, 4, 4));
   plus_one.encode(buffer, source, image);
   image.setReadCount(3);
-  const Image second(cpu(), floats(4, 4, 4)), third(cpu(), floats(4, 4, 4));
+  const Image second(tested(), floats(4, 4, 4)), third(tested(), floats(4, 4, 4));
   same.encode(buffer, image, out);
   EXPECT_EQ(image.readCount(), 2U);
   same.encode(buffer, image, second);
@@ -74,7 +74,7 @@ TEST_F(TemporaryImages, UseAfterTheLastReadIsAnErrorThatNamesIt) {
   image.setLabel("activation 3");
   plus_one.encode(buffer, source, image);
   plus_one.encode(buffer, image, out);
-  CNNNeuronLinear reader(cpu(), 1, 0);
+  CNNNeuronLinear reader(tested(), 1, 0);
   reader.setLabel("copy");
   const std::string subject = "CNNNeuron \"copy\": ", what = "4x4x4 Float32 \"activation 3\", ";
   EXPECT_EQ(complaint([&] { reader.encode(buffer, image, out); }),
@@ -97,14 +97,14 @@ TEST_F(TemporaryImages, UseAfterTheLastReadIsAnErrorThatNamesIt) {
 }
 
 TEST_F(TemporaryImages, SettingTheCountToZeroReleases) {
-  settle(cpu());
-  const std::size_t before = cpu().memory_use().in_use;
+  settle(tested());
+  const std::size_t before = tested().memory_use().in_use;
   const TemporaryImage image(buffer, floats(64, 64, 8));
-  const std::size_t with = cpu().memory_use().in_use;
+  const std::size_t with = tested().memory_use().in_use;
   EXPECT_GE(with, before + 64 * 64 * 8 * 4);
   image.setReadCount(0);
   EXPECT_EQ(image.readCount(), 0U);
-  EXPECT_EQ(cpu().memory_use().in_use, before);
+  EXPECT_EQ(tested().memory_use().in_use, before);
   EXPECT_NE(complaint([&] { same.encode(buffer, source, image); }), "no exception");
   EXPECT_NE(complaint([&] { image.setReadCount(0); }), "no exception");
 }
@@ -162,13 +162,13 @@ TEST_F(TemporaryImages, CountedOncePerDistinctObjectOfABatch) {
   for (const Image& image : {batch[0], batch[1], Image(single)}) same.encode(buffer, source, image);
   batch[0].setReadCount(2);
   const ImageBatch mixed({batch[1], single, batch[1], batch[0], single});
-  const ImageBatch results(cpu(), floats(4, 4, 4), 5);
+  const ImageBatch results(tested(), floats(4, 4, 4), 5);
   plus_one.encodeBatch(buffer, mixed, results);
   EXPECT_EQ(batch[0].readCount(), 1U);
   EXPECT_EQ(batch[1].readCount(), 0U);
   EXPECT_EQ(single.readCount(), 0U);
   EXPECT_EQ(
-      complaint([&] { same.encodeBatch(buffer, batch, ImageBatch(cpu(), floats(4, 4, 4), 2)); }),
+      complaint([&] { same.encodeBatch(buffer, batch, ImageBatch(tested(), floats(4, 4, 4), 2)); }),
       std::string("CNNNeuron: sourceImage is 2 images of 4x4x4 Float32, ") + read_before);
   EXPECT_EQ(batch[0].readCount(), 1U);
   finish();
@@ -205,7 +205,7 @@ TEST_F(TemporaryImages, AViewHoldsOneReadOfItsParent) {
   EXPECT_EQ(image.readCount(), 1U) << "the view has used up its read";
   EXPECT_EQ(view.parent(), image);
   EXPECT_EQ(view.resourceSize(), 0U);
-  same.encode(buffer, image, Image(cpu(), floats(4, 4, 8)));
+  same.encode(buffer, image, Image(tested(), floats(4, 4, 8)));
   EXPECT_EQ(image.readCount(), 0U);
   finish();
   EXPECT_EQ(out.read_floats(), constant(out, 2));
@@ -213,7 +213,7 @@ TEST_F(TemporaryImages, AViewHoldsOneReadOfItsParent) {
 
 TEST_F(TemporaryImages, AFamilyOfBatchViewsHoldsOneRead) {
   const TemporaryImage image(buffer, floats(4, 4, 4, 3));
-  NNInitialGradient(cpu()).encode(buffer, Image(cpu(), floats(4, 4, 4, 3)), image);
+  NNInitialGradient(tested()).encode(buffer, Image(tested(), floats(4, 4, 4, 3)), image);
   const ImageBatch views = image.batchRepresentation();
   same.encode(buffer, views[0], out);
   same.encode(buffer, views[2], out);
@@ -226,7 +226,7 @@ TEST_F(TemporaryImages, AFamilyOfBatchViewsHoldsOneRead) {
 
 TEST_F(TemporaryImages, AViewOfAViewReleasesTheWholeChain) {
   const TemporaryImage image(buffer, floats(4, 4, 12));
-  NNInitialGradient(cpu()).encode(buffer, Image(cpu(), floats(4, 4, 12)), image);
+  NNInitialGradient(tested()).encode(buffer, Image(tested(), floats(4, 4, 12)), image);
   const Image view = image.subImage({4, 8}), deep = view.subImage({4, 4});
   same.encode(buffer, deep, out);
   EXPECT_EQ(view.readCount(), 0U);
@@ -240,7 +240,7 @@ TEST_F(TemporaryImages, AViewOfAnImageThatIsGoneIsAnError) {
   image.setLabel("features");
   plus_one.encode(buffer, filled(floats(4, 4, 8), 1), image);
   const Image view = image.subImage({0, 4});
-  same.encode(buffer, image, Image(cpu(), floats(4, 4, 8)));  // takes the only read
+  same.encode(buffer, image, Image(tested(), floats(4, 4, 8)));  // takes the only read
   const std::size_t steps = buffer.recording().steps();
   EXPECT_EQ(complaint([&] { same.encode(buffer, view, out); }),
             "Image \"features\": the image is read for the last time already; needed a temporary "
@@ -263,13 +263,13 @@ TEST_F(TemporaryImages, AViewOfAReadImageOfALivingBatchIsAnError) {
 // --------------------------------------------------------------------------------------
 
 TEST_F(TemporaryImages, MemoryIsUsedAgainWithinABuffer) {
-  settle(cpu());
-  const std::size_t before = cpu().memory_use().in_use;
+  settle(tested());
+  const std::size_t before = tested().memory_use().in_use;
   const std::size_t one = 32 * 32 * 16 * 4;
   Image last = filled(floats(32, 32, 16), 0);
   for (int i = 0; i < 40; ++i) last = CNNNeuronLinear(plus_one).encode(buffer, last);
-  EXPECT_LE(cpu().memory_use().in_use, before + 3 * one) << "the source and two temporaries";
-  const Image result(cpu(), floats(32, 32, 16));
+  EXPECT_LE(tested().memory_use().in_use, before + 3 * one) << "the source and two temporaries";
+  const Image result(tested(), floats(32, 32, 16));
   same.encode(buffer, last, result);
   finish();
   EXPECT_EQ(result.read_floats(), constant(result, 40));
@@ -279,7 +279,7 @@ TEST_F(TemporaryImages, MemoryIsUsedAgainAcrossBuffers) {
   const auto chain = [&](float start) {
     buffer = queue.makeCommandBuffer();
     Image last = filled(halves(32, 32, 16), start);
-    const Image result(cpu(), halves(32, 32, 16));
+    const Image result(tested(), halves(32, 32, 16));
     for (int i = 0; i < 5; ++i) last = CNNNeuronLinear(plus_one).encode(buffer, last);
     same.encode(buffer, last, result);
     buffer.commit();
@@ -287,11 +287,11 @@ TEST_F(TemporaryImages, MemoryIsUsedAgainAcrossBuffers) {
   };
   chain(0);
   buffer.waitUntilCompleted();
-  settle(cpu());
-  const std::size_t warm = cpu().memory_use().in_use;
+  settle(tested());
+  const std::size_t warm = tested().memory_use().in_use;
   std::vector<Image> results;
   {
-    const Gate gate(cpu());  // all are in flight together: one queue runs them one by one
+    const Gate gate(tested());  // all are in flight together: one queue runs them one by one
     for (int i = 0; i < 10; ++i) results.push_back(chain(static_cast<float>(i)));
   }
   buffer.waitUntilCompleted();
@@ -299,15 +299,15 @@ TEST_F(TemporaryImages, MemoryIsUsedAgainAcrossBuffers) {
     EXPECT_EQ(results[i].read_floats(), constant(results[i], static_cast<float>(i) + 5));
   }
   results.clear();
-  settle(cpu());
-  EXPECT_LE(cpu().memory_use().in_use, warm + 4096);
+  settle(tested());
+  EXPECT_LE(tested().memory_use().in_use, warm + 4096);
 }
 
 TEST_F(TemporaryImages, ScratchOfPendingWorkNeverBecomesAnImage) {
   // A half-precision neuron converts through scratch, free for later encodes of the stream but not
   // for the host, whatever happens to the temporary that takes it next.
-  settle(cpu());
-  const Image half = filled(halves(32, 32, 16), 2), result(cpu(), halves(32, 32, 16));
+  settle(tested());
+  const Image half = filled(halves(32, 32, 16), 2), result(tested(), halves(32, 32, 16));
   plus_one.encode(buffer, half, result);
   for (int i = 0; i < 4; ++i) {
     const TemporaryImage unused(buffer, floats(64, 32, 16));
@@ -325,11 +325,11 @@ TEST_F(TemporaryImages, ScratchOfPendingWorkNeverBecomesAnImage) {
 }
 
 TEST_F(TemporaryImages, ScratchOfACommittedBufferNeverBecomesAnImage) {
-  settle(cpu());
-  const Image half = filled(halves(32, 32, 16), 2), result(cpu(), halves(32, 32, 16));
+  settle(tested());
+  const Image half = filled(halves(32, 32, 16), 2), result(tested(), halves(32, 32, 16));
   std::vector<Image> host;
   {
-    const Gate gate(cpu());
+    const Gate gate(tested());
     plus_one.encode(buffer, half, result);
     buffer.commit();
     CommandBuffer next = queue.makeCommandBuffer();  // takes the scratch from the pool
@@ -357,8 +357,8 @@ TEST_F(TemporaryImages, HintsChangeNothingButMemory) {
 }
 
 TEST_F(TemporaryImages, AnImageMayOutliveItsBufferUnread) {
-  settle(cpu());
-  const std::size_t before = cpu().memory_use().in_use;
+  settle(tested());
+  const std::size_t before = tested().memory_use().in_use;
   {
     const TemporaryImage image(buffer, floats(64, 64, 4));
     plus_one.encode(buffer, filled(floats(64, 64, 4), 1), image);
@@ -367,8 +367,8 @@ TEST_F(TemporaryImages, AnImageMayOutliveItsBufferUnread) {
     queue = {};
     EXPECT_EQ(image.readCount(), 1U);
   }
-  settle(cpu());
-  EXPECT_EQ(cpu().memory_use().in_use, before);
+  settle(tested());
+  EXPECT_EQ(tested().memory_use().in_use, before);
 }
 
 /// A random program on three open command buffers: every value is known, and memory that is handed
@@ -410,7 +410,7 @@ class RandomProgram {
   }
   static float step(float value) { return value >= 100 ? value - 100 : value + 1; }
   void encode(Open& open, const Known& from, const Known& to) {
-    CNNNeuronLinear(cpu(), 1, to.value - from.value).encode(open.buffer, from.image, to.image);
+    CNNNeuronLinear(tested(), 1, to.value - from.value).encode(open.buffer, from.image, to.image);
   }
 
   void act() {
@@ -448,7 +448,7 @@ class RandomProgram {
       case 6:  // temporary to a permanent result
         if (any) {
           const Known from = temporaries[chosen];
-          permanent_.push_back({Image(cpu(), result_like(from.image)), step(from.value)});
+          permanent_.push_back({Image(tested(), result_like(from.image)), step(from.value)});
           encode(open, from, permanent_.back());
           temporaries.erase(temporaries.begin() + static_cast<int>(chosen));
         }
@@ -469,7 +469,7 @@ class RandomProgram {
       case 10:
         temporaries.clear();
         open.buffer.commit();
-        if (pick(4) == 0) settle(cpu());
+        if (pick(4) == 0) settle(tested());
         open.buffer = queue_.makeCommandBuffer();
         break;
       default:
@@ -479,7 +479,7 @@ class RandomProgram {
   }
 
   std::mt19937 random_;
-  CommandQueue queue_ = cpu().makeCommandQueue();
+  CommandQueue queue_ = tested().makeCommandQueue();
   Open open_[3];
   std::vector<Known> permanent_;
 };

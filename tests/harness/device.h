@@ -1,6 +1,8 @@
 #pragma once
 // The device under test.
 
+#include <gtest/gtest.h>
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -23,5 +25,13 @@ inline Device device_under_test(int threads) {
   }();
   return device;
 }
+
+/// Asks for the device before the first test: a program without its device runs none.
+class DeviceFirst final : public testing::Environment {
+ public:
+  void SetUp() override { static_cast<void>(device_under_test(1)); }
+};
+inline const testing::Environment* const device_first =
+    testing::AddGlobalTestEnvironment(new DeviceFirst);
 
 }  // namespace cermet::test
