@@ -479,7 +479,7 @@ struct Launch {
 };
 
 /// Whether the geometry is one that the kernel serves.
-bool is_served(const Convolution& op, const TensorDesc& source, const TensorDesc& weights) {
+bool is_served(const Convolution& op, const TensorDesc& weights) {
   const Window& w = op.window;
   return op.reducedPrecision != 0 && op.groups == 1 && w.clampEdges == 0 && comes_in_fours(weights);
 }
@@ -531,8 +531,8 @@ StepPtr with_tiling(const Task& task, Make make) {
 StepPtr tensor_convolution(const Convolution& op, Descs slots) {
   using Op = Convolution;
   const TensorDesc source = slots[Op::source], to = slots[Op::destination];
-  if (!is_served(op, source, slots[Op::weights]) || !comes_in_fours(source) ||
-      !comes_in_fours(to) || op.activation.type == CNNNeuronType::PReLU)
+  if (!is_served(op, slots[Op::weights]) || !comes_in_fours(source) || !comes_in_fours(to) ||
+      op.activation.type == CNNNeuronType::PReLU)
     return nullptr;
   if (slots[Op::biases].present() && slots[Op::biases].type != ElementType::float32) return nullptr;
   Task task = task_of(op.window, source, to, source.c);
@@ -551,7 +551,7 @@ StepPtr tensor_convolution(const PooledConvolution& op, Descs slots) {
   using Op = PooledConvolution;
   const Convolution& convolution = op.convolution;
   const TensorDesc source = slots[Op::source], to = slots[Op::destination];
-  if (!is_served(convolution, source, slots[Op::weights]) || !comes_in_fours(source) ||
+  if (!is_served(convolution, slots[Op::weights]) || !comes_in_fours(source) ||
       !comes_in_fours(to) || !is_relu(op.activation) || !is_tiled(op.pooling.window))
     return nullptr;
   if (slots[Op::biases].present() && slots[Op::biases].type != ElementType::float32) return nullptr;
@@ -572,7 +572,7 @@ StepPtr tensor_gradient_data(const ConvolutionGradientData& op, Descs slots) {
   using Op = ConvolutionGradientData;
   const TensorDesc gradient = slots[Op::gradient], to = slots[Op::destination];
   const Window& w = op.forward.window;
-  if (!is_served(op.forward, gradient, slots[Op::weights]) || !comes_in_fours(gradient) ||
+  if (!is_served(op.forward, slots[Op::weights]) || !comes_in_fours(gradient) ||
       !comes_in_fours(to) || w.strideX != 1 || w.strideY != 1)
     return nullptr;
   Task task = task_of(turned(w), gradient, to, to.c);
@@ -589,7 +589,7 @@ StepPtr tensor_gradient_data(const PooledConvolutionGradientData& op, Descs slot
   using Op = PooledConvolutionGradientData;
   const TensorDesc gradient = slots[Op::gradient], to = slots[Op::destination];
   const Window& w = op.forward.window;
-  if (!is_served(op.forward, gradient, slots[Op::weights]) || !comes_in_fours(gradient) ||
+  if (!is_served(op.forward, slots[Op::weights]) || !comes_in_fours(gradient) ||
       !comes_in_fours(to) || !slots[Op::winners].dense() || w.strideX != 1 || w.strideY != 1)
     return nullptr;
   Task task = task_of(turned(w), gradient, to, to.c);
