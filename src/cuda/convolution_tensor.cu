@@ -1,7 +1,8 @@
 // Convolution and its data gradient on tensor cores. A block computes a box of 128 result pixels
 // for 64 or 32 channels: the source patch that its windows read lies in shared memory, 32 channels
-// at a time, and every tap multiplies it, shifted, with that tap's weights. The data gradient is
-// the convolution of the gradient with the weights turned around.
+// at a time, and every tap multiplies it, shifted, with that tap's weights. A small kernel rounds
+// the weights beforehand and puts them in the order of their use. The data gradient is the
+// convolution of the gradient with the weights turned around.
 
 #include "cuda/convolution_tensor.h"
 #include "cuda/pooled.cuh"
@@ -13,21 +14,23 @@ namespace {
 
 constexpr int chunk = 32;         // channels of the source in shared memory
 constexpr int pitch = chunk + 4;  // floats of a pixel there: rows of a tile lie in other banks
-constexpr int stages = 4;         // taps whose weights are on their way
+constexpr int together = 2;       // taps of a turn: their weights are fetched one turn ahead
 
-/// One convolution as the kernel sees it.
+/// One convolution as the kernels see it.
 struct Task {
   Boxes boxes;
   Window window{};
-  Grid source, result;                      // of a pooled source or result: the pooled one
-  int taps = 1, chunks = 1, turns = 1;      // turns of the teams with the taps
-  int weight_channels = 0;                  // the last extent of the weights
+  Grid source, result;  // of a pooled source or result: the pooled one
+  int taps = 1, chunks = 1, turns = 1;
+  bool turned = false;  // weights: source channels come first, taps in the opposite order
   int pooled_height = 0, pooled_width = 0;  // most pooled pixels under a patch
   Divisor by_kernel_width, by_pooled_height, by_pooled_width;
   float slope = 1;  // of ReLU; 1: none
 
-  __host__ __device__ int patch_floats() const { return boxes.patch_pixels() * pitch; }
-  __host__ __device__ int staged_pixels() const {
+  [[nodiscard]] __host__ __device__ int patch_floats() const {
+    return boxes.patch_pixels() * pitch;
+  }
+  [[nodiscard]] __host__ __device__ int staged_pixels() const {
     return boxes.box_images * pooled_height * pooled_width;
   }
 };
@@ -35,78 +38,104 @@ struct Task {
 struct Pointers {
   const float* source;
   const unsigned char* source_winners;  // of a pooled source
-  const float* weights;
-  const float* biases;  // may be null
+  const float* weights;                 // packed
+  const float* biases;                  // may be null
   float* result;
   unsigned char* winners;  // of a pooled result; may be null
 };
 
-/// Shapes of a block's work: warps_m x warps_n warps, each with m x n tiles of 16 x 8 sums; and as
-/// many again for each of `teams`, which take turns with the taps: for few blocks.
-template <int warps_m_, int warps_n_, int m_, int n_, int teams_>
+/// Shapes of a block's work: warps_m x warps_n warps, each with m x n tiles of 16 x 8 sums.
+template <int warps_m_, int warps_n_, int m_, int n_>
 struct Tiling {
-  static constexpr int warps_m = warps_m_, warps_n = warps_n_, m = m_, n = n_, teams = teams_;
-  static constexpr int team_threads = warps_m * warps_n * 32, threads = teams * team_threads;
-  static constexpr int channels = warps_n * n * 8;  // of the result
+  static constexpr int warps_m = warps_m_, warps_n = warps_n_, m = m_, n = n_;
+  static constexpr int threads = warps_m * warps_n * 32;
+  static constexpr int channels = warps_n * n * 8;      // of the result
+  static constexpr int tile_floats = channels * chunk;  // weights of a tap
+  static constexpr int turn_floats = together * tile_floats;
   static_assert(warps_m * m * 16 == Boxes::slots);
 };
-template <int teams>
-using Wide = Tiling<2, 2, 4, 4, teams>;
-template <int teams>
-using Narrow = Tiling<4, 1, 2, 4, teams>;
+using Wide = Tiling<2, 2, 4, 4>;
+using Narrow = Tiling<4, 1, 2, 4>;
 
 /// What differs between the passes.
-struct Forward {
-  static constexpr bool data = false;           // weights are turned around
+struct Plain {
   static constexpr bool pooled_source = false;  // given by pooled gradients and their winners
   static constexpr bool pooled_result = false;  // ReLU and 2x2 pooling of the result
 };
-struct ForwardPooled : Forward {
+struct PooledResult : Plain {
   static constexpr bool pooled_result = true;
 };
-struct Data : Forward {
-  static constexpr bool data = true;
-};
-struct DataPooled : Data {
+struct PooledSource : Plain {
   static constexpr bool pooled_source = true;
 };
 
+// ---- weights
+
+/// Place of float `column` of `row` in a tile: rows of 32 floats whose fours are exchanged, so that
+/// equal columns of eight rows lie in different banks.
+__device__ inline int exchanged(int row, int column) {
+  return row * chunk + ((column / 4 ^ row % 8) * 4 | column % 4);
+}
+
+/// Tiles of `channels` x 32 weights by block of channels, chunk and tap, rounded, 0 where there are
+/// none. A whole number of turns for each chunk.
+__global__ void pack(Task task, int channels, long long count, const float* weights,
+                     float* packed) {
+  const int taps = task.turns * together;
+  for (const long long i : grid_stride(count)) {
+    const int in = static_cast<int>(i % (channels * chunk));
+    const long long tile = i / (channels * chunk);
+    const int tap = static_cast<int>(tile % taps);
+    const int number = static_cast<int>(tile / taps % task.chunks);
+    const int block = static_cast<int>(tile / taps / task.chunks);
+    // Neighbours read neighbours.
+    const int row = task.turned ? in % channels : in / chunk;
+    const int column = task.turned ? in / channels : in % chunk;
+    const int k = block * channels + row, c = number * chunk + column;
+    float value = 0;
+    if (tap < task.taps && k < task.result.channels && c < task.source.channels) {
+      const long long at =
+          task.turned ? (static_cast<long long>(c) * task.taps + task.taps - 1 - tap) *
+                                task.result.channels +
+                            k
+                      : (static_cast<long long>(k) * task.taps + tap) * task.source.channels + c;
+      value = to_tf32(weights[at]);
+    }
+    packed[tile * (channels * chunk) + exchanged(row, column)] = value;
+  }
+}
+
+// ---- products
+
 template <class T, class Kind>
 struct Block {
-  static constexpr int stage_floats = Kind::data ? chunk * (T::channels + 8) : T::channels * pitch;
-
-  static constexpr int sum_floats = Boxes::slots * T::channels;  // of a team
-
   const Task& task;
   const Pointers& pointers;
   Corner corner;
   int first_channel;
+  float* ring;     // weights of two turns
   float* patches;  // two, or one of a pooled source
   float* staged;   // pooled gradients, twice
   unsigned char* staged_winners;
-  float* ring;
 
   __device__ Block(const Task& of, const Pointers& with, float* memory)
       : task(of),
         pointers(with),
         corner(corner_of(of.boxes, static_cast<int>(blockIdx.x))),
         first_channel(static_cast<int>(blockIdx.y) * T::channels),
-        patches(memory),
-        staged(memory + task.patch_floats()),
-        staged_winners(reinterpret_cast<unsigned char*>(staged + 2 * task.staged_pixels() * chunk)),
-        ring(Kind::pooled_source
-                 ? reinterpret_cast<float*>(staged_winners + 2 * task.staged_pixels() * chunk)
-                 : memory + (task.chunks > 1 ? 2 : 1) * task.patch_floats()) {}
+        ring(memory),
+        patches(ring + 2 * T::turn_floats),
+        staged(patches + task.patch_floats()),
+        staged_winners(
+            reinterpret_cast<unsigned char*>(staged + 2 * task.staged_pixels() * chunk)) {}
 
   static std::size_t bytes(const Task& task) {
+    const auto patch = static_cast<std::size_t>(task.patch_floats()) * sizeof(float);
     const std::size_t source =
-        Kind::pooled_source
-            ? static_cast<std::size_t>(task.patch_floats()) * sizeof(float) +
-                  static_cast<std::size_t>(2 * task.staged_pixels() * chunk) * (sizeof(float) + 1)
-            : static_cast<std::size_t>((task.chunks > 1 ? 2 : 1) * task.patch_floats()) *
-                  sizeof(float);
-    const std::size_t ring = stages * T::teams * stage_floats * sizeof(float);
-    return std::max(source + ring, T::teams > 1 ? sum_floats * sizeof(float) : 0);
+        Kind::pooled_source ? patch + static_cast<std::size_t>(2 * task.staged_pixels() * chunk) *
+                                          (sizeof(float) + 1)
+                            : (task.chunks > 1 ? 2 : 1) * patch;
+    return source + 2 * T::turn_floats * sizeof(float);
   }
 
   [[nodiscard]] __device__ float* patch(int number) const {
@@ -200,259 +229,166 @@ struct Block {
   }
 };
 
-/// This thread's copies of its team's weights into the ring: tap after tap, chunk after chunk.
-template <class T, class Kind>
-class WeightCopies {
- public:
-  __device__ WeightCopies(const Block<T, Kind>& block)
-      : block_(block), aligned_(is_aligned(block.pointers.weights)) {
-    const Task& task = block.task;
-    const int thread = static_cast<int>(threadIdx.x) % T::team_threads;
-    team_ = static_cast<int>(threadIdx.x) / T::team_threads;
-    tap_ = team_;
-    column_ = thread % quads * 4;
-    step_ = (Kind::data ? -1 : 1) * task.weight_channels;
-#pragma unroll
-    for (int i = 0; i < items; ++i) {
-      const int row = thread / quads + i * (T::team_threads / quads);
-      const int k = Kind::data ? row : block.first_channel + row;
-      const int c = Kind::data ? block.first_channel + column_ : column_;
-      rows_[i] = row;
-      in_[i] = Kind::data ? c < task.result.channels : k < task.result.channels;
-      from_[i] = block.pointers.weights +
-                 (static_cast<long long>(k) * task.taps + (Kind::data ? task.taps - 1 : 0)) *
-                     task.weight_channels +
-                 c + static_cast<long long>(tap_) * step_;
-    }
-  }
-  /// Begins the next ones.
-  __device__ void fetch(int stage) {
-    const Task& task = block_.task;
-    if (chunk_ == task.chunks) return;
-    if (aligned_) {
-      fetch_to<true>(stage);
-    } else {
-      fetch_to<false>(stage);
-    }
-    long long by = static_cast<long long>(T::teams) * step_;
-    tap_ += T::teams;
-    if (tap_ >= task.turns * T::teams) {
-      tap_ = team_;
-      ++chunk_;
-      by -= static_cast<long long>(task.turns * T::teams) * step_;
-      by += Kind::data ? static_cast<long long>(chunk) * task.taps * task.weight_channels : chunk;
-    }
-#pragma unroll
-    for (int i = 0; i < items; ++i) from_[i] += by;
-  }
-
- private:
-  static constexpr int quads = (Kind::data ? T::channels : chunk) / 4;  // of a row
-  static constexpr int items = T::channels * chunk / 4 / T::team_threads;
-  static constexpr int row_floats = Kind::data ? T::channels + 8 : pitch;
-
-  template <bool aligned>
-  __device__ void fetch_to(int stage) const {
-    float* to = block_.ring + (stage * T::teams + team_) * Block<T, Kind>::stage_floats + column_;
-#pragma unroll
-    for (int i = 0; i < items; ++i) {
-      const bool valid =
-          in_[i] && tap_ < block_.task.taps &&
-          chunk_ * chunk + (Kind::data ? rows_[i] : column_) < block_.task.source.channels;
-      copy_four<aligned>(to + rows_[i] * row_floats, valid ? from_[i] : block_.pointers.weights,
-                         valid);
-    }
-  }
-  const Block<T, Kind>& block_;
-  bool aligned_;
-  int team_, column_, step_, tap_, chunk_ = 0;
-  int rows_[items];
-  bool in_[items];
-  const float* from_[items];
+/// Where a result goes, of this thread's part of a row of sums; null: nowhere.
+struct Target {
+  float* value = nullptr;
+  unsigned char* winner = nullptr;
 };
+template <class T, class Kind>
+__device__ Target target_of(const Block<T, Kind>& block, int number) {
+  const Task& task = block.task;
+  const Boxes& boxes = task.boxes;
+  const Slot slot = Kind::pooled_result ? window_slot_of(boxes, number) : slot_of(boxes, number);
+  const int image = block.corner.image + slot.image;
+  int y = block.corner.y + slot.y, x = block.corner.x + slot.x;
+  if constexpr (Kind::pooled_result) {
+    y /= 2;
+    x /= 2;
+  }
+  if (number >= boxes.used() || image >= boxes.count || !task.result.has(y, x)) return {};
+  Target target{block.pointers.result + task.result.at(image, y, x), nullptr};
+  if (Kind::pooled_result && block.pointers.winners != nullptr) {
+    target.winner = block.pointers.winners + task.result.pixel(image, y, x) * task.result.channels;
+  }
+  return target;
+}
 
 template <class T, class Kind>
 __global__ void __launch_bounds__(T::threads) multiply(Task task, Pointers pointers) {
-  extern __shared__ float4 memory[];
-  const Block<T, Kind> block(task, pointers, reinterpret_cast<float*>(memory));
+  extern __shared__ __align__(128) float memory[];
+  const Block<T, Kind> block(task, pointers, memory);
   const Boxes& boxes = task.boxes;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int team = static_cast<int>(threadIdx.x) / T::team_threads;
-  const int warp_m = warp / T::warps_n % T::warps_m, warp_n = warp % T::warps_n;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int warp_m = warp / T::warps_n, warp_n = warp % T::warps_n;
   const int g = lane / 4, t = lane % 4;
+  constexpr unsigned float_bytes = sizeof(float);
 
   // Where this lane's row of each tile lies in a patch.
   unsigned rows[T::m];  // in bytes
 #pragma unroll
   for (int m = 0; m < T::m; ++m) {
     const int number = (warp_m * T::m + m) * 16 + lane % 16;
-    rows[m] = 0;
+    rows[m] = static_cast<unsigned>(lane / 16 * 4) * float_bytes;
     if (number < boxes.used()) {
       const Slot slot =
           Kind::pooled_result ? window_slot_of(boxes, number) : slot_of(boxes, number);
       const int pixel = patch_pixel(
           boxes, {slot.image, slot.y * task.window.strideY, slot.x * task.window.strideX});
-      rows[m] = static_cast<unsigned>(pixel * pitch * static_cast<int>(sizeof(float)));
+      rows[m] += static_cast<unsigned>(pixel * pitch) * float_bytes;
     }
-    rows[m] += static_cast<unsigned>(lane / 16 * 4) * static_cast<unsigned>(sizeof(float));
   }
-  // And its row of the weights.
-  const int column =
-      Kind::data ? t * (T::channels + 8) + warp_n * T::n * 8 + g
-                 : (warp_n * T::n * 8 + lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * 4;
+  // And its row of the first two tiles of weights: eight columns further on are an exclusive or.
+  const int column_row = warp_n * T::n * 8 + lane % 8 + lane / 16 * 8;
+  const unsigned columns =
+      static_cast<unsigned>(exchanged(column_row, lane / 8 % 2 * 4)) * float_bytes;
+
+  const float* next =
+      pointers.weights +
+      static_cast<long long>(blockIdx.y) * task.chunks * task.turns * T::turn_floats + thread * 4;
+  const auto fetch_weights = [&](int buffer) {
+    constexpr int step = T::threads * 4;
+    float* to = block.ring + buffer * T::turn_floats + thread * 4;
+#pragma unroll
+    for (int i = 0; i < T::turn_floats; i += step) copy_four<true>(to + i, next + i, true);
+    next += T::turn_floats;
+  };
 
   float sums[T::m][T::n][4] = {};
-  WeightCopies<T, Kind> weight_copies(block);
+  int buffer = 0, left = task.chunks * task.turns;
   block.fetch_source(0);
-  for (int i = 0; i < stages - 1; ++i) {
-    weight_copies.fetch(i);
-    commit_copies();
-  }
-  int stage = 0;
+  fetch_weights(0);
+  commit_copies();
   for (int number = 0; number < task.chunks; ++number) {
     const unsigned patch = shared_address(block.patch(number));
-    for (int turn = 0; turn < task.turns; ++turn) {
-      wait_for_copies<stages - 2>();
+    for (int turn = 0; turn < task.turns; ++turn, buffer = 1 - buffer) {
+      wait_for_copies<0>();
       __syncthreads();
       if (turn == 0) {
         block.refine(number);
         __syncthreads();
         if (number + 1 < task.chunks) block.fetch_source(number + 1);
       }
-      weight_copies.fetch((stage + stages - 1) % stages);
+      if (--left > 0) fetch_weights(1 - buffer);
       commit_copies();
-      const int tap = turn * T::teams + team;
-      const int slot = stage * T::teams + team;
-      stage = (stage + 1) % stages;
-      if (tap >= task.taps) continue;
-
-      const auto [q, p] = divide(tap, task.by_kernel_width);
-      const int pixel = q * task.window.dilationY * boxes.patch_pitch + p * task.window.dilationX;
-      const unsigned from =
-          patch + static_cast<unsigned>(pixel * pitch) * static_cast<unsigned>(sizeof(float));
-      unsigned patch_rows[T::m];
+      unsigned weights = shared_address(block.ring + buffer * T::turn_floats) + columns;
+#pragma unroll 1
+      for (int tap = turn * together; tap < min(turn * together + together, task.taps); ++tap) {
+        const auto [q, p] = divide(tap, task.by_kernel_width);
+        const int pixel = q * task.window.dilationY * boxes.patch_pitch + p * task.window.dilationX;
+        const unsigned from = patch + static_cast<unsigned>(pixel * pitch) * float_bytes;
 #pragma unroll
-      for (int m = 0; m < T::m; ++m) patch_rows[m] = from + rows[m];
-      const float* weights = block.ring + slot * Block<T, Kind>::stage_floats + column;
-      const unsigned weights_address = shared_address(weights);
+        for (unsigned k = 0; k < chunk; k += 8) {
+          float a[T::m][4], b[T::n][2];
 #pragma unroll
-      for (int k = 0; k < chunk; k += 8) {
-        float a[T::m][4], b[T::n][2];
-#pragma unroll
-        for (int m = 0; m < T::m; ++m)
-          load_tiles(a[m], patch_rows[m] + k * static_cast<unsigned>(sizeof(float)));
-        if constexpr (Kind::data) {
-#pragma unroll
-          for (int n = 0; n < T::n; ++n) {
-            b[n][0] = weights[k * (T::channels + 8) + n * 8];
-            b[n][1] = weights[(k + 4) * (T::channels + 8) + n * 8];
-          }
-        } else {
+          for (int m = 0; m < T::m; ++m) load_tiles(a[m], from + rows[m] + k * float_bytes);
 #pragma unroll
           for (int n = 0; n < T::n; n += 2) {
             float two[4];
-            load_tiles(two, weights_address + (n * 8 * pitch + k) * sizeof(float));
+            load_tiles(two, (weights ^ k * float_bytes) +
+                                static_cast<unsigned>(n * 8 * chunk) * float_bytes);
             b[n][0] = two[0];
             b[n][1] = two[1];
             b[n + 1][0] = two[2];
             b[n + 1][1] = two[3];
           }
-        }
 #pragma unroll
-        for (int n = 0; n < T::n; ++n) {
-          b[n][0] = to_tf32(b[n][0]);
-          b[n][1] = to_tf32(b[n][1]);
+          for (int n = 0; n < T::n; ++n) {
 #pragma unroll
-          for (int m = 0; m < T::m; ++m) multiply_tile(sums[m][n], a[m], b[n]);
+            for (int m = 0; m < T::m; ++m) multiply_tile(sums[m][n], a[m], b[n]);
+          }
         }
+        weights += T::tile_floats * float_bytes;
       }
     }
-  }
-  if constexpr (T::teams > 1) {  // their sums, in order
-    wait_for_copies<0>();
-    auto* parts = reinterpret_cast<float4*>(memory);
-    for (int other = 1; other < T::teams; ++other) {
-      __syncthreads();
-#pragma unroll
-      for (int m = 0; m < T::m; ++m) {
-#pragma unroll
-        for (int n = 0; n < T::n; ++n) {
-          float(&s)[4] = sums[m][n];
-          float4& part = parts[(m * T::n + n) * T::team_threads +
-                               static_cast<int>(threadIdx.x) % T::team_threads];
-          if (team == other) part = {s[0], s[1], s[2], s[3]};
-        }
-      }
-      __syncthreads();
-      if (team != 0) continue;
-#pragma unroll
-      for (int m = 0; m < T::m; ++m) {
-#pragma unroll
-        for (int n = 0; n < T::n; ++n) {
-          float(&s)[4] = sums[m][n];
-          const float4 part =
-              parts[(m * T::n + n) * T::team_threads + static_cast<int>(threadIdx.x)];
-          s[0] += part.x;
-          s[1] += part.y;
-          s[2] += part.z;
-          s[3] += part.w;
-        }
-      }
-    }
-    if (team != 0) return;
   }
 
+  float2 biases[T::n] = {};
+  const int first = block.first_channel + warp_n * T::n * 8 + 2 * t;  // of this lane's columns
 #pragma unroll
   for (int n = 0; n < T::n; ++n) {
-    const int k = block.first_channel + (warp_n * T::n + n) * 8 + 2 * t;
-    const bool in = k < task.result.channels;  // which is even
-    float2 bias{0.0F, 0.0F};
-    if (in && pointers.biases != nullptr) bias = {pointers.biases[k], pointers.biases[k + 1]};
+    if (pointers.biases != nullptr && first + n * 8 < task.result.channels)
+      biases[n] = {pointers.biases[first + n * 8], pointers.biases[first + n * 8 + 1]};
+  }
 #pragma unroll
-    for (int m = 0; m < T::m; ++m) {
-      float(&s)[4] = sums[m][n];
-      s[0] += bias.x;
-      s[1] += bias.y;
-      s[2] += bias.x;
-      s[3] += bias.y;
-      if constexpr (Kind::pooled_result) {
-        // Four lanes have the taps of a window, each of four sums: every lane gets those of one.
-        const int sub = g % 4;
-        const bool odd = sub % 2 != 0, high = sub / 2 != 0;
+  for (int m = 0; m < T::m; ++m) {
+    const int row = (warp_m * T::m + m) * 16;
+    if constexpr (Kind::pooled_result) {
+      // Four lanes have the taps of a window, each of four sums: every lane gets those of one.
+      const bool odd = g % 2 != 0, high = g / 2 % 2 != 0;
+      const Target target = target_of(block, row + (high ? 8 : 0) + g / 4 * 4);
+#pragma unroll
+      for (int n = 0; n < T::n; ++n) {
+        const float(&s)[4] = sums[m][n];
         const float x = __shfl_xor_sync(0xFFFFFFFFU, odd ? s[0] : s[1], 4);
         const float y = __shfl_xor_sync(0xFFFFFFFFU, odd ? s[2] : s[3], 4);
-        // Now (even, odd) taps of sum `odd` and of sum 2 + `odd`.
+        // Now the even tap and the odd one of sum `odd`, and of sum 2 + `odd`.
         const float low0 = odd ? x : s[0], low1 = odd ? s[1] : x;
         const float high0 = odd ? y : s[2], high1 = odd ? s[3] : y;
         const float u = __shfl_xor_sync(0xFFFFFFFFU, high ? low0 : high0, 8);
         const float v = __shfl_xor_sync(0xFFFFFFFFU, high ? low1 : high1, 8);
+        const float bias = odd ? biases[n].y : biases[n].x;
         unsigned char winner = 0;
         const float value =
-            high ? pool_window(u, v, high0, high1, winner) : pool_window(low0, low1, u, v, winner);
-        const int number = (warp_m * T::m + m) * 16 + (high ? 8 : 0) + g / 4 * 4;
-        const Slot slot = window_slot_of(boxes, number);
-        const int image = block.corner.image + slot.image;
-        const int py = (block.corner.y + slot.y) / 2, px = (block.corner.x + slot.x) / 2;
-        if (!in || number >= boxes.used() || image >= boxes.count || !task.result.has(py, px))
-          continue;
-        const int channel = k + (odd ? 1 : 0);
-        pointers.result[task.result.at(image, py, px) + channel] = value;
-        if (pointers.winners != nullptr) {
-          pointers.winners[task.result.pixel(image, py, px) * task.result.channels + channel] =
-              winner;
-        }
-      } else {
+            pool_window((high ? u : low0) + bias, (high ? v : low1) + bias,
+                        (high ? high0 : u) + bias, (high ? high1 : v) + bias, winner);
+        const int channel = first + n * 8 + (odd ? 1 : 0);
+        if (target.value == nullptr || channel >= task.result.channels) continue;
+        target.value[channel] = value;
+        if (target.winner != nullptr) target.winner[channel] = winner;
+      }
+    } else {
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int number = (warp_m * T::m + m) * 16 + half * 8 + g;
-          const Slot slot = slot_of(boxes, number);
-          const int image = block.corner.image + slot.image;
-          const int y = block.corner.y + slot.y, x = block.corner.x + slot.x;
-          if (!in || number >= boxes.used() || image >= boxes.count || !task.result.has(y, x))
-            continue;
-          float* to = pointers.result + task.result.at(image, y, x) + k;
-          to[0] = s[2 * half] >= 0.0F ? s[2 * half] : task.slope * s[2 * half];
-          to[1] = s[2 * half + 1] >= 0.0F ? s[2 * half + 1] : task.slope * s[2 * half + 1];
+      for (int half = 0; half < 2; ++half) {
+        const Target target = target_of(block, row + half * 8 + g);
+        if (target.value == nullptr) continue;
+#pragma unroll
+        for (int n = 0; n < T::n; ++n) {
+          const int channel = first + n * 8;
+          if (channel >= task.result.channels) continue;
+          const float x = sums[m][n][2 * half] + biases[n].x,
+                      y = sums[m][n][2 * half + 1] + biases[n].y;
+          target.value[channel] = x >= 0.0F ? x : task.slope * x;
+          target.value[channel + 1] = y >= 0.0F ? y : task.slope * y;
         }
       }
     }
@@ -466,13 +402,25 @@ struct Launch {
   Task task;
 
   [[nodiscard]] bool fits() const { return Block<T, Kind>::bytes(task) <= most_shared_bytes; }
-  void operator()(const Args& args, const Pointers& pointers) const {
+  [[nodiscard]] int blocks() const {
+    return (task.result.channels + T::channels - 1) / T::channels;
+  }
+  /// Packed weights.
+  [[nodiscard]] long long floats() const {
+    return static_cast<long long>(blocks()) * task.chunks * task.turns * T::turn_floats;
+  }
+  [[nodiscard]] std::size_t scratch_bytes() const {
+    return static_cast<std::size_t>(floats()) * sizeof(float);
+  }
+  void operator()(const Args& args, Pointers pointers) const {
+    auto* packed = static_cast<float*>(args.scratch);
+    launch(args, floats(), pack, task, T::channels, floats(), pointers.weights, packed);
+    pointers.weights = packed;
     const auto bytes = static_cast<int>(Block<T, Kind>::bytes(task));
     args.stream->note(
         cudaFuncSetAttribute(multiply<T, Kind>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "shared memory");
-    const dim3 grid(static_cast<unsigned>(task.boxes.total),
-                    static_cast<unsigned>((task.result.channels + T::channels - 1) / T::channels));
+    const dim3 grid(static_cast<unsigned>(task.boxes.total), static_cast<unsigned>(blocks()));
     multiply<T, Kind>
         <<<grid, T::threads, static_cast<std::size_t>(bytes), args.stream->get()>>>(task, pointers);
   }
@@ -480,19 +428,20 @@ struct Launch {
 
 /// Whether the geometry is one that the kernel serves.
 bool is_served(const Convolution& op, const TensorDesc& weights) {
-  const Window& w = op.window;
-  return op.reducedPrecision != 0 && op.groups == 1 && w.clampEdges == 0 && comes_in_fours(weights);
+  return op.reducedPrecision != 0 && op.groups == 1 && op.window.clampEdges == 0 &&
+         comes_in_fours(weights);
 }
 
 Task task_of(const Window& window, const TensorDesc& source, const TensorDesc& result,
-             int weight_channels) {
+             bool turned) {
   Task task;
   task.window = window;
   task.source = Grid(source);
   task.result = Grid(result);
   task.taps = window.kernelWidth * window.kernelHeight;
+  task.turns = (task.taps + together - 1) / together;
   task.chunks = (source.c + chunk - 1) / chunk;
-  task.weight_channels = weight_channels;
+  task.turned = turned;
   task.by_kernel_width = Divisor(window.kernelWidth);
   return task;
 }
@@ -504,26 +453,15 @@ Window turned(Window w) {
   return w;
 }
 
-/// The step that `make(Launch)` makes with this tiling; null if it does not fit.
-template <class T, class Kind, class Make>
-StepPtr with(Task task, Make make) {
-  task.turns = (task.taps + T::teams - 1) / T::teams;
-  if (task.chunks > 1 && task.turns < stages - 1) return nullptr;  // copies would come too late
-  const Launch<T, Kind> launch{task};
-  return launch.fits() ? make(launch) : nullptr;
-}
-/// A block for 64 channels, or 32; two teams where there are few blocks.
+/// The step that `make(Launch)` makes with a block for 64 channels, or 32; null if it does not fit.
 template <class Kind, class Make>
 StepPtr with_tiling(const Task& task, Make make) {
-  const bool narrow = task.result.channels <= Narrow<1>::channels;
-  const int channels = narrow ? Narrow<1>::channels : Wide<1>::channels;
-  const int blocks = task.boxes.total * ((task.result.channels + channels - 1) / channels);
-  constexpr int few_blocks = 264;
-  if (blocks <= few_blocks) {
-    StepPtr step = narrow ? with<Narrow<2>, Kind>(task, make) : with<Wide<2>, Kind>(task, make);
-    if (step) return step;
+  if (task.result.channels > Narrow::channels) {
+    const Launch<Wide, Kind> launch{task};
+    return launch.fits() ? make(launch) : nullptr;
   }
-  return narrow ? with<Narrow<1>, Kind>(task, make) : with<Wide<1>, Kind>(task, make);
+  const Launch<Narrow, Kind> launch{task};
+  return launch.fits() ? make(launch) : nullptr;
 }
 
 }  // namespace
@@ -532,18 +470,21 @@ StepPtr tensor_convolution(const Convolution& op, Descs slots) {
   using Op = Convolution;
   const TensorDesc source = slots[Op::source], to = slots[Op::destination];
   if (!is_served(op, slots[Op::weights]) || !comes_in_fours(source) || !comes_in_fours(to) ||
-      op.activation.type == CNNNeuronType::PReLU)
+      (op.activation.type != CNNNeuronType::None && op.activation.type != CNNNeuronType::ReLU))
     return nullptr;
   if (slots[Op::biases].present() && slots[Op::biases].type != ElementType::float32) return nullptr;
-  Task task = task_of(op.window, source, to, source.c);
+  Task task = task_of(op.window, source, to, false);
   task.boxes = Boxes::of(to.n, to.h, to.w, false, op.window);
   if (op.activation.type == CNNNeuronType::ReLU) task.slope = op.activation.a;
   const bool biased = slots[Op::biases].present();
-  return with_tiling<Forward>(task, [&](const auto& launch) {
-    return make_step(slots, "cuda TF32 convolution", [launch, biased](const Args& args) {
-      launch(args, {args.at(Op::source), nullptr, args.at(Op::weights),
-                    biased ? args.at(Op::biases) : nullptr, args.at(Op::destination), nullptr});
-    });
+  return with_tiling<Plain>(task, [&](const auto& launch) {
+    return make_step(
+        slots, "cuda TF32 convolution",
+        [launch, biased](const Args& args) {
+          launch(args, {args.at(Op::source), nullptr, args.at(Op::weights),
+                        biased ? args.at(Op::biases) : nullptr, args.at(Op::destination), nullptr});
+        },
+        launch.scratch_bytes());
   });
 }
 
@@ -555,16 +496,18 @@ StepPtr tensor_convolution(const PooledConvolution& op, Descs slots) {
       !comes_in_fours(to) || !is_relu(op.activation) || !is_tiled(op.pooling.window))
     return nullptr;
   if (slots[Op::biases].present() && slots[Op::biases].type != ElementType::float32) return nullptr;
-  Task task = task_of(convolution.window, source, to, source.c);
+  Task task = task_of(convolution.window, source, to, false);
   task.boxes = Boxes::of(to.n, 2 * to.h, 2 * to.w, true, convolution.window);
   const bool biased = slots[Op::biases].present(), wins = slots[Op::winners].present();
-  return with_tiling<ForwardPooled>(task, [&](const auto& launch) {
+  return with_tiling<PooledResult>(task, [&](const auto& launch) {
     return make_step(
-        slots, "cuda TF32 convolution, ReLU and 2x2", [launch, biased, wins](const Args& args) {
+        slots, "cuda TF32 convolution, ReLU and 2x2",
+        [launch, biased, wins](const Args& args) {
           launch(args, {args.at(Op::source), nullptr, args.at(Op::weights),
                         biased ? args.at(Op::biases) : nullptr, args.at(Op::destination),
                         wins ? args.at<unsigned char>(Op::winners) : nullptr});
-        });
+        },
+        launch.scratch_bytes());
   });
 }
 
@@ -575,13 +518,16 @@ StepPtr tensor_gradient_data(const ConvolutionGradientData& op, Descs slots) {
   if (!is_served(op.forward, slots[Op::weights]) || !comes_in_fours(gradient) ||
       !comes_in_fours(to) || w.strideX != 1 || w.strideY != 1)
     return nullptr;
-  Task task = task_of(turned(w), gradient, to, to.c);
+  Task task = task_of(turned(w), gradient, to, true);
   task.boxes = Boxes::of(to.n, to.h, to.w, false, task.window);
-  return with_tiling<Data>(task, [&](const auto& launch) {
-    return make_step(slots, "cuda TF32 data gradient", [launch](const Args& args) {
-      launch(args, {args.at(Op::gradient), nullptr, args.at(Op::weights), nullptr,
-                    args.at(Op::destination), nullptr});
-    });
+  return with_tiling<Plain>(task, [&](const auto& launch) {
+    return make_step(
+        slots, "cuda TF32 data gradient",
+        [launch](const Args& args) {
+          launch(args, {args.at(Op::gradient), nullptr, args.at(Op::weights), nullptr,
+                        args.at(Op::destination), nullptr});
+        },
+        launch.scratch_bytes());
   });
 }
 
@@ -592,18 +538,20 @@ StepPtr tensor_gradient_data(const PooledConvolutionGradientData& op, Descs slot
   if (!is_served(op.forward, slots[Op::weights]) || !comes_in_fours(gradient) ||
       !comes_in_fours(to) || !slots[Op::winners].dense() || w.strideX != 1 || w.strideY != 1)
     return nullptr;
-  Task task = task_of(turned(w), gradient, to, to.c);
+  Task task = task_of(turned(w), gradient, to, true);
   task.boxes = Boxes::of(to.n, to.h, to.w, false, task.window);
   task.pooled_height = task.boxes.patch_height / 2 + 1;
   task.pooled_width = task.boxes.patch_width / 2 + 1;
   task.by_pooled_height = Divisor(task.pooled_height);
   task.by_pooled_width = Divisor(task.pooled_width);
-  return with_tiling<DataPooled>(task, [&](const auto& launch) {
+  return with_tiling<PooledSource>(task, [&](const auto& launch) {
     return make_step(
-        slots, "cuda TF32 data gradient behind ReLU and 2x2", [launch](const Args& args) {
+        slots, "cuda TF32 data gradient behind ReLU and 2x2",
+        [launch](const Args& args) {
           launch(args, {args.at(Op::gradient), args.at<unsigned char>(Op::winners),
                         args.at(Op::weights), nullptr, args.at(Op::destination), nullptr});
-        });
+        },
+        launch.scratch_bytes());
   });
 }
 

@@ -57,7 +57,8 @@ std::size_t shared_bytes(const Task& task) {
   return floats * sizeof(float) + staged + Boxes::slots * sizeof(int);
 }
 
-template <bool pooled>
+/// `in_row`: the taps of a block lie next to each other.
+template <bool pooled, bool in_row>
 __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
   extern __shared__ float4 memory[];
   const Boxes& boxes = task.boxes;
@@ -78,6 +79,7 @@ __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
   const int first_tap = group * together, first_row = first_tap / window.kernelWidth;
   const bool aligned = is_aligned(pointers.gradient) && is_aligned(pointers.source);
 
+  constexpr int pixel_bytes = input_pitch * static_cast<int>(sizeof(float));
   int shifts[together];  // in bytes
 #pragma unroll
   for (int j = 0; j < together; ++j) {
@@ -226,8 +228,9 @@ __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
       }
 #pragma unroll
       for (int j = 0; j < together; ++j) {
-        const float b[2] = {*reinterpret_cast<const float*>(near + shifts[j]),
-                            *reinterpret_cast<const float*>(far + shifts[j])};
+        const int shift = in_row ? shifts[0] + j * pixel_bytes : shifts[j];
+        const float b[2] = {*reinterpret_cast<const float*>(near + shift),
+                            *reinterpret_cast<const float*>(far + shift)};
         multiply_tile(sums[0][j], a[0], b);
         multiply_tile(sums[1][j], a[1], b);
       }
@@ -312,15 +315,17 @@ StepPtr make(const Convolution& op, bool accumulate, Descs slots, const TensorDe
   task.shares = shares(2 * one_each);
   if (task.boxes.total < boxes_worth_it * task.shares) task.shares = shares(one_each);
   const auto bytes = static_cast<int>(shared_bytes<pooled>(task));
+  const bool in_row = w.kernelWidth == together && w.dilationX == 1;
+  const auto kernel = in_row ? &weigh<pooled, true> : &weigh<pooled, false>;
   const auto body = [=](const Args& args) {
     auto* sums = static_cast<float*>(args.scratch);
     const std::size_t at_source = first_slot - 1;
     args.stream->note(
-        cudaFuncSetAttribute(weigh<pooled>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "shared memory");
     const dim3 grid(static_cast<unsigned>(task.shares),
                     static_cast<unsigned>(task.groups * task.chunks), static_cast<unsigned>(tiles));
-    weigh<pooled><<<grid, threads, static_cast<std::size_t>(bytes), args.stream->get()>>>(
+    kernel<<<grid, threads, static_cast<std::size_t>(bytes), args.stream->get()>>>(
         task, {args.at(0), pooled ? args.at<unsigned char>(1) : nullptr, args.at(at_source), sums});
     const long long weight_count = weights.count();
     launch(args, task.sums(), add_shares, sums, task.shares, task.sums(), weight_count, task.sums(),
