@@ -47,6 +47,23 @@ struct Pointers {
 
 constexpr int tile_floats = Boxes::slots * output_pitch;
 
+/// A pixel that is fetched for every box: where it lies from the corner of the box, in the tensor
+/// and in shared memory.
+struct Item {
+  int place;   // image, y and x, 10 bits each
+  int from;    // floats in the tensor
+  int winner;  // of a pooled gradient: bytes
+  int to;      // floats in shared memory; of a pooled gradient: in the tile
+};
+__device__ inline Item item_at(const Slot& at, int from, int winner, int to) {
+  return {at.image << 20 | at.y << 10 | at.x, from, winner, to};
+}
+/// Whether it is a pixel of the tensor.
+__device__ inline bool exists(const Item& item, const Grid& grid, int images, int top, int left) {
+  return (item.place >> 20) < images &&
+         grid.has(top + (item.place >> 10 & 1023), left + (item.place & 1023));
+}
+
 template <bool pooled>
 std::size_t shared_bytes(const Task& task) {
   const std::size_t floats =
@@ -54,7 +71,8 @@ std::size_t shared_bytes(const Task& task) {
   const std::size_t staged =
       pooled ? static_cast<std::size_t>(2 * task.pooled_pixels() * outputs) * (sizeof(float) + 1)
              : 0;
-  return floats * sizeof(float) + staged + Boxes::slots * sizeof(int);
+  const auto items = static_cast<std::size_t>(task.boxes.patch_count() + Boxes::slots);
+  return floats * sizeof(float) + staged + items * sizeof(Item) + Boxes::slots * sizeof(int);
 }
 
 /// `in_row`: the taps of a block lie next to each other.
@@ -68,7 +86,9 @@ __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
   float* const staged = tiles + (pooled ? 1 : 2) * tile_floats;
   const int staged_floats = pooled ? task.pooled_pixels() * outputs : 0;
   auto* const staged_winners = reinterpret_cast<unsigned char*>(staged + 2 * staged_floats);
-  int* const bases = reinterpret_cast<int*>(staged_winners + 2 * staged_floats);
+  auto* const patch_items = reinterpret_cast<Item*>(staged_winners + 2 * staged_floats);
+  Item* const gradient_items = patch_items + boxes.patch_count();
+  int* const bases = reinterpret_cast<int*>(gradient_items + Boxes::slots);
 
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int g = lane / 4, t = lane % 4, warp_k = warp / 4, warp_c = warp % 4;
@@ -96,6 +116,26 @@ __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
         patch_pixel(boxes, {slot.image, slot.y * window.strideY, slot.x * window.strideX});
     bases[i] = i < boxes.used() ? pixel * input_pitch * static_cast<int>(sizeof(float)) : 0;
   }
+  for (int i = thread; i < boxes.patch_count(); i += threads) {
+    const Slot at = patch_slot_of(boxes, i);
+    patch_items[i] = item_at(at, static_cast<int>(task.source.at(at.image, at.y, at.x)), 0,
+                             patch_pixel(boxes, at) * input_pitch);
+  }
+  const int gradient_count = pooled ? task.pooled_pixels() : boxes.used();
+  for (int i = thread; i < gradient_count; i += threads) {
+    Slot at = slot_of(boxes, i);
+    int tile = i;
+    if constexpr (pooled) {
+      const auto [row, x] = divide(i, boxes.by_half_width);
+      const auto [image, y] = divide(row, task.by_half_height);
+      at = {image, y, x};
+      tile = 2 * row * boxes.box_width + 2 * x;  // rows of windows are two rows of pixels apart
+    }
+    gradient_items[i] = item_at(
+        at, static_cast<int>(task.gradient.at(at.image, at.y, at.x)),
+        static_cast<int>(task.gradient.pixel(at.image, at.y, at.x)) * task.gradient.channels,
+        tile * output_pitch);
+  }
   for (int i = thread; i < (pooled ? 1 : 2) * tile_floats; i += threads) tiles[i] = 0;
   __syncthreads();
 
@@ -107,46 +147,38 @@ __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
   const bool k_in = k < task.gradient.channels, c_in = c < task.source.channels;
   const auto fetch_as = [&]<bool aligned>(std::bool_constant<aligned>, int box, int buffer) {
     const Corner corner = corner_of(boxes, box);
+    const int images = boxes.count - corner.image;
+    constexpr int halves = pooled ? 2 : 1;
+    const int y = corner.y / halves, x = corner.x / halves;
+    const float* from = pointers.gradient + task.gradient.at(corner.image, y, x) + k;
     if constexpr (pooled) {
       float* to = staged + buffer * staged_floats + quad;
       unsigned char* winners = staged_winners + buffer * staged_floats + quad;
-      for (int i = thread / quads; i < task.pooled_pixels(); i += quad_step) {
-        const auto [row, x] = divide(i, boxes.by_half_width);
-        const auto [image, y] = divide(row, task.by_half_height);
-        const int n = corner.image + image, py = corner.y / 2 + y, px = corner.x / 2 + x;
-        const bool valid = k_in && n < boxes.count && task.gradient.has(py, px);
-        copy_four<aligned>(to + i * outputs,
-                           pointers.gradient + (valid ? task.gradient.at(n, py, px) + k : 0),
-                           valid);
-        copy_bytes(winners + i * outputs,
-                   pointers.winners +
-                       (valid ? task.gradient.pixel(n, py, px) * task.gradient.channels + k : 0),
+      const unsigned char* from_winners =
+          pointers.winners + task.gradient.pixel(corner.image, y, x) * task.gradient.channels + k;
+      for (int i = thread / quads; i < gradient_count; i += quad_step) {
+        const Item item = gradient_items[i];
+        const bool valid = k_in && exists(item, task.gradient, images, y, x);
+        copy_four<aligned>(to + i * outputs, valid ? from + item.from : pointers.gradient, valid);
+        copy_bytes(winners + i * outputs, valid ? from_winners + item.winner : pointers.winners,
                    valid);
       }
     } else {
       float* to = tiles + buffer * tile_floats + quad;
-      const float* from =
-          pointers.gradient + task.gradient.at(corner.image, corner.y, corner.x) + k;
-      for (int i = thread / quads; i < boxes.used(); i += quad_step) {
-        const Slot at = slot_of(boxes, i);
-        const bool valid = k_in && corner.image + at.image < boxes.count &&
-                           task.gradient.has(corner.y + at.y, corner.x + at.x);
-        copy_four<aligned>(
-            to + i * output_pitch,
-            valid ? from + task.gradient.at(at.image, at.y, at.x) : pointers.gradient, valid);
+      for (int i = thread / quads; i < gradient_count; i += quad_step) {
+        const Item item = gradient_items[i];
+        const bool valid = k_in && exists(item, task.gradient, images, y, x);
+        copy_four<aligned>(to + item.to, valid ? from + item.from : pointers.gradient, valid);
       }
     }
     const int top = corner.y * window.strideY - window.padTop + first_row * window.dilationY;
     const int left = corner.x * window.strideX - window.padLeft;
     float* to = patches + buffer * task.patch_floats() + part;
-    const float* from = pointers.source + task.source.at(corner.image, top, left) + c;
+    const float* from_source = pointers.source + task.source.at(corner.image, top, left) + c;
     for (int i = thread / parts; i < boxes.patch_count(); i += part_step) {
-      const Slot at = patch_slot_of(boxes, i);
-      const bool valid =
-          c_in && corner.image + at.image < boxes.count && task.source.has(top + at.y, left + at.x);
-      copy_four<aligned>(to + patch_pixel(boxes, at) * input_pitch,
-                         valid ? from + task.source.at(at.image, at.y, at.x) : pointers.source,
-                         valid);
+      const Item item = patch_items[i];
+      const bool valid = c_in && exists(item, task.source, images, top, left);
+      copy_four<aligned>(to + item.to, valid ? from_source + item.from : pointers.source, valid);
     }
   };
   const auto fetch = [&](int box, int buffer) {
@@ -166,16 +198,14 @@ __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
     if constexpr (pooled) {
       const float* from = staged + buffer * staged_floats + quad;
       const unsigned char* winners = staged_winners + buffer * staged_floats + quad;
-      for (int i = thread / quads; i < task.pooled_pixels(); i += quad_step) {
-        const auto [row, x] = divide(i, boxes.by_half_width);
+      for (int i = thread / quads; i < gradient_count; i += quad_step) {
         const float4 value = *reinterpret_cast<const float4*>(from + i * outputs);
         const uchar4 winner = *reinterpret_cast<const uchar4*>(winners + i * outputs);
         constexpr int nobody = NeuronPoolingMax::nobody;
         add({winner.x != nobody ? value.x : 0.0F, winner.y != nobody ? value.y : 0.0F,
              winner.z != nobody ? value.z : 0.0F, winner.w != nobody ? value.w : 0.0F});
         const float4 rounded = to_tf32(value);
-        // Rows of windows lie two rows of pixels apart, through all images of the box.
-        float* to = tiles + (2 * row * boxes.box_width + 2 * x) * output_pitch + quad;
+        float* to = tiles + gradient_items[i].to + quad;
 #pragma unroll
         for (int tap = 0; tap < 4; ++tap) {
           *reinterpret_cast<float4*>(to + (tap / 2 * boxes.box_width + tap % 2) * output_pitch) = {
@@ -185,7 +215,7 @@ __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
       }
     } else {
       float* at = tiles + buffer * tile_floats + quad;
-      for (int i = thread / quads; i < boxes.used(); i += quad_step) {
+      for (int i = thread / quads; i < gradient_count; i += quad_step) {
         auto* four = reinterpret_cast<float4*>(at + i * output_pitch);
         add(*four);
         *four = to_tf32(*four);
@@ -305,7 +335,10 @@ StepPtr make(const Convolution& op, bool accumulate, Descs slots, const TensorDe
   }
   task.boxes = Boxes::of(gradient.n, result[0], result[1], pooled, rows);
   task.by_half_height = Divisor(std::max(1, task.boxes.box_height / 2));
-  if (shared_bytes<pooled>(task) > most_shared_bytes) return nullptr;
+  constexpr int most_side = 1024;  // of an Item's places
+  if (task.boxes.patch_height >= most_side || task.boxes.patch_width >= most_side ||
+      shared_bytes<pooled>(task) > most_shared_bytes)
+    return nullptr;
   const int tiles = (gradient.c + outputs - 1) / outputs;
   // Two blocks share a multiprocessor where there is work for both.
   const auto shares = [&](int blocks) {

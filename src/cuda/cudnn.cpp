@@ -190,8 +190,8 @@ std::string problem_of(CudnnPlan::Pass pass, const Convolution& op,
   return text;
 }
 
-/// Whether an engine takes no liberty: no atomics, no transforms, no rounding, and tensor cores only
-/// where `reduced`. `with` receives it.
+/// Whether an engine takes no liberty: no atomics, no transforms, no rounding, and tensor cores
+/// only where `reduced`. `with` receives it.
 bool is_exact(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t with, bool reduced) {
   std::int64_t count = 0;
   if (cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,

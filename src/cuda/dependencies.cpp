@@ -43,7 +43,6 @@ std::vector<std::size_t> Dependencies::add(const StepRun& run) {
     if (node.before[i] || !conflict(node, nodes_[i])) continue;
     direct.push_back(i);
     node.before[i] = true;
-    nodes_[i].leaf = false;
     for (std::size_t k = 0; k < i; ++k) {
       if (nodes_[i].before[k]) node.before[k] = true;
     }
@@ -52,12 +51,22 @@ std::vector<std::size_t> Dependencies::add(const StepRun& run) {
   return direct;
 }
 
-std::vector<std::size_t> Dependencies::leaves() const {
-  std::vector<std::size_t> found;
-  for (std::size_t i = 0; i < nodes_.size(); ++i) {
-    if (nodes_[i].leaf) found.push_back(i);
+std::vector<bool> longest_path(const std::vector<std::vector<std::size_t>>& needs) {
+  std::vector<std::size_t> lengths;
+  for (const auto& list : needs) {
+    std::size_t longest = 0;
+    for (const std::size_t i : list) longest = std::max(longest, lengths[i]);
+    lengths.push_back(longest + 1);
   }
-  return found;
+  std::vector<bool> chosen(needs.size());
+  if (needs.empty()) return chosen;
+  chosen[static_cast<std::size_t>(std::max_element(lengths.begin(), lengths.end()) -
+                                  lengths.begin())] = true;
+  for (std::size_t i = needs.size(); i-- > 0;) {
+    if (!chosen[i]) continue;
+    for (const std::size_t before : needs[i]) chosen[before] = true;
+  }
+  return chosen;
 }
 
 }  // namespace cermet::cuda

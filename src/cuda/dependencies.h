@@ -17,8 +17,6 @@ class Dependencies {
   /// Numbers of the runs, among those added before, that `run` has to wait for, the latest first;
   /// without those that another of them waits for. Runs are numbered from 0.
   [[nodiscard]] std::vector<std::size_t> add(const StepRun& run);
-  /// Numbers of the runs that no other waits for.
-  [[nodiscard]] std::vector<std::size_t> leaves() const;
 
  private:
   struct Range {
@@ -29,12 +27,15 @@ class Dependencies {
     bool known = true;
     std::vector<Range> ranges;
     std::vector<bool> before;  // by number: whether it waits for that one, directly or not
-    bool leaf = true;
   };
   static Node describe(const StepRun& run);
   static bool conflict(const Node& a, const Node& b);
 
   std::vector<Node> nodes_;
 };
+
+/// The runs of the longest chain of `needs` (of each run, those that it has to wait for, all of
+/// them earlier) and all that they wait for: they never wait for the others.
+[[nodiscard]] std::vector<bool> longest_path(const std::vector<std::vector<std::size_t>>& needs);
 
 }  // namespace cermet::cuda

@@ -8,6 +8,7 @@
 #include "cermet/core/error.h"
 #include "cuda/cudnn.h"
 #include "cuda/dependencies.h"
+#include "cuda/scalars.h"
 
 namespace cermet::cuda {
 namespace {
@@ -24,7 +25,9 @@ struct CudaStream::Captured {
   std::vector<StepRun> runs;
   std::vector<std::shared_ptr<const Step>> steps;  // so that no other takes the address of one
   cudaGraphExec_t graph = nullptr;
-  std::byte* scalars = nullptr;  // those of `runs`, on the device
+  std::byte* scalars = nullptr;      // those of `runs`, on the device
+  cudaGraph_t source = nullptr;      // of `graph`
+  cudaGraphNode_t writer = nullptr;  // its node that writes the scalars; null: a copy does
   bool hopeless = false;
 
   Captured() = default;
@@ -33,6 +36,7 @@ struct CudaStream::Captured {
   ~Captured() {
     if (scalars != nullptr) static_cast<void>(cudaFree(scalars));  // waits for the work
     if (graph != nullptr) static_cast<void>(cudaGraphExecDestroy(graph));
+    if (source != nullptr) static_cast<void>(cudaGraphDestroy(source));
   }
   [[nodiscard]] bool is(std::size_t of, std::span<const StepRun> list) const {
     return hash == of && std::equal(runs.begin(), runs.end(), list.begin(), list.end(),
@@ -119,17 +123,37 @@ bool CudaStream::capture_as(Captured& list, bool (CudaStream::*run_all)()) {
     static_cast<void>(cudaGetLastError());
     return false;
   }
+  list.writer = nullptr;
+  if (list.runs.size() * max_scalar_bytes <= ScalarBlock::size) {
+    write_scalars(stream_, {}, list.scalars, list.runs.size() * max_scalar_bytes);
+    if (const auto ends = captured_ends(); ends && ends->size() == 1) list.writer = ends->front();
+  }
   const bool all = (this->*run_all)();
   cudaGraph_t graph = nullptr;
   const bool ended = cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph != nullptr;
   const bool made = all && ended && cudaGraphInstantiate(&list.graph, graph, 0) == cudaSuccess;
-  if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
   static_cast<void>(cudaGetLastError());
-  if (made) return true;
+  if (made) {
+    list.source = graph;
+    return true;
+  }
+  if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
   list.graph = nullptr;
   const std::scoped_lock lock(mutex_);  // steps complain of a capture that they break
   if (failed_mark_ == marks_) failure_ = cudaSuccess;
   return false;
+}
+
+std::optional<std::vector<cudaGraphNode_t>> CudaStream::captured_ends() {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  const cudaGraphNode_t* last = nullptr;
+  std::size_t count = 0;
+  // Without edge data: that fails where there is some, which this order of runs would lose.
+  if (cudaStreamGetCaptureInfo(stream_, &status, nullptr, nullptr, &last, nullptr, &count) !=
+          cudaSuccess ||
+      status != cudaStreamCaptureStatusActive)
+    return std::nullopt;
+  return std::vector<cudaGraphNode_t>(last, last + count);
 }
 
 bool CudaStream::run_in_order() {
@@ -138,31 +162,42 @@ bool CudaStream::run_in_order() {
 }
 
 bool CudaStream::run_apart() {
-  Dependencies dependencies;
-  std::vector<std::vector<cudaGraphNode_t>> ends;  // by run: what waits for it follows these nodes
-  std::vector<cudaGraphNode_t> nodes;
-  const auto follow = [&](const std::vector<std::size_t>& which) {
-    nodes.clear();
-    for (const std::size_t i : which) nodes.insert(nodes.end(), ends[i].begin(), ends[i].end());
+  const auto follow = [&](std::vector<cudaGraphNode_t> nodes) {
     std::sort(nodes.begin(), nodes.end());
     nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
     return cudaStreamUpdateCaptureDependencies(stream_, nodes.data(), nullptr, nodes.size(),
                                                cudaStreamSetCaptureDependencies) == cudaSuccess;
   };
-  for (const StepRun& run : being_captured_) {
-    if (!follow(dependencies.add(run))) return false;
+  const auto both = [](std::vector<cudaGraphNode_t> a, const std::vector<cudaGraphNode_t>& b) {
+    a.insert(a.end(), b.begin(), b.end());
+    return a;
+  };
+  Dependencies dependencies;
+  std::vector<std::vector<std::size_t>> needs;
+  for (const StepRun& run : being_captured_) needs.push_back(dependencies.add(run));
+  const std::vector<bool> is_main = longest_path(needs);
+
+  std::vector<std::vector<cudaGraphNode_t>> ends(needs.size());  // by run
+  std::vector<cudaGraphNode_t> main, side;                       // what their next run follows
+  if (capturing_->writer != nullptr) main = side = {capturing_->writer};
+  for (std::size_t i = 0; i < needs.size(); ++i) {
+    std::vector<cudaGraphNode_t>& lane = is_main[i] ? main : side;
+    std::vector<cudaGraphNode_t> before = lane;
+    if (!is_main[i]) {  // the latest of the main ones is behind all of them
+      for (const std::size_t other : needs[i]) {
+        if (!is_main[other]) continue;
+        before = both(std::move(before), ends[other]);
+        break;
+      }
+    }
+    if (!follow(before)) return false;
+    const StepRun& run = being_captured_[i];
     run.step->run(run.slots, run.scratch, run.scalars.data(), *this);
-    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    const cudaGraphNode_t* last = nullptr;
-    std::size_t count = 0;
-    // Without edge data: that fails where there is some, which this order of runs would lose.
-    if (cudaStreamGetCaptureInfo(stream_, &status, nullptr, nullptr, &last, nullptr, &count) !=
-            cudaSuccess ||
-        status != cudaStreamCaptureStatusActive)
-      return false;
-    ends.emplace_back(last, last + count);  // of a run that enqueued nothing: what it follows
+    auto last = captured_ends();
+    if (!last) return false;
+    ends[i] = lane = std::move(*last);  // of a run that enqueued nothing: what it follows
   }
-  return follow(dependencies.leaves());
+  return follow(both(main, side));
 }
 
 void CudaStream::replay(Captured& list, std::span<const StepRun> runs) {
@@ -173,13 +208,19 @@ void CudaStream::replay(Captured& list, std::span<const StepRun> runs) {
     differs = true;
   }
   if (differs) {
-    // The driver has copied pageable memory when it returns.
     block_.clear();
     for (const StepRun& run : runs)
       block_.insert(block_.end(), run.scalars.begin(), run.scalars.end());
-    note(cudaMemcpyAsync(list.scalars, block_.data(), block_.size(), cudaMemcpyHostToDevice,
-                         stream_),
-         "a copy of scalars");
+    if (list.writer != nullptr) {
+      ScalarBlock scalars{};
+      std::copy(block_.begin(), block_.end(), scalars.bytes);
+      note(change_scalars(list.graph, list.writer, scalars, list.scalars, block_.size()),
+           "a change of scalars");
+    } else {  // the driver has copied pageable memory when it returns
+      note(cudaMemcpyAsync(list.scalars, block_.data(), block_.size(), cudaMemcpyHostToDevice,
+                           stream_),
+           "a copy of scalars");
+    }
   }
   note(cudaGraphLaunch(list.graph, stream_), "a graph launch");
 }

@@ -9,6 +9,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,10 +56,13 @@ class CudaStream final : public Stream {
   [[nodiscard]] Captured& find(std::span<const StepRun> runs);
   [[nodiscard]] bool capture(Captured& list, std::span<const StepRun> runs);
   [[nodiscard]] bool capture_as(Captured& list, bool (CudaStream::*run_all)());
-  /// Runs what is being captured: each step after the one before, or after those alone whose memory
-  /// it shares (dependencies.h). False where CUDA refuses.
+  /// Runs what is being captured: each step after the one before; or the longest chain of those
+  /// that have to wait for one another (dependencies.h), and the others beside it, in order, so
+  /// that the chain waits for nobody. False where CUDA refuses.
   [[nodiscard]] bool run_in_order();
   [[nodiscard]] bool run_apart();
+  /// Nodes that what is captured next follows.
+  [[nodiscard]] std::optional<std::vector<cudaGraphNode_t>> captured_ends();
   void replay(Captured& list, std::span<const StepRun> runs);
 
   static constexpr std::size_t most_in_flight = 64;

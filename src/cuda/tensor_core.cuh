@@ -151,7 +151,7 @@ struct Boxes {
   int total = 0;
   int patch_height = 1, patch_width = 1;
   int patch_pitch = 1;  // pixels from row to row of a patch in shared memory
-  Divisor by_patch_width, by_patch_height, by_area, by_width, by_half_width;
+  Divisor by_across, by_down, by_patch_width, by_patch_height, by_area, by_width, by_half_width;
 
   /// The fewest boxes, then the smallest patches. `even`: sides are even, for 2x2 windows.
   static Boxes of(int count, int height, int width, bool even, const Window& w) {
@@ -182,6 +182,8 @@ struct Boxes {
         }
       }
     }
+    best.by_across = Divisor(best.across);
+    best.by_down = Divisor(best.down);
     best.by_patch_width = Divisor(best.patch_width);
     best.by_patch_height = Divisor(best.patch_height);
     best.by_area = Divisor(best.box_height * best.box_width);
@@ -202,9 +204,9 @@ struct Corner {
   int image, y, x;
 };
 __device__ inline Corner corner_of(const Boxes& boxes, int number) {
-  const int x = number % boxes.across, rest = number / boxes.across;
-  return {rest / boxes.down * boxes.box_images, rest % boxes.down * boxes.box_height,
-          x * boxes.box_width};
+  const auto [row, x] = divide(number, boxes.by_across);
+  const auto [image, y] = divide(row, boxes.by_down);
+  return {image * boxes.box_images, y * boxes.box_height, x * boxes.box_width};
 }
 /// A pixel of a box or patch: which image of it, and where there.
 struct Slot {

@@ -59,9 +59,7 @@ TEST(Dependencies, ReadersOfOneTensorRunSideBySide) {
   EXPECT_EQ(plan.add({{writes, 0, ten}}), Numbers{});
   EXPECT_EQ(plan.add({{reads, 0, ten}, {writes, 10, ten}}), Numbers{0});
   EXPECT_EQ(plan.add({{reads, 0, ten}, {writes, 20, ten}}), Numbers{0});
-  EXPECT_EQ(plan.dependencies.leaves(), (Numbers{1, 2}));
   EXPECT_EQ(plan.add({{reads, 10, ten}, {reads, 20, ten}, {writes, 30, ten}}), (Numbers{2, 1}));
-  EXPECT_EQ(plan.dependencies.leaves(), Numbers{3});
 }
 
 TEST(Dependencies, AWriterWaitsForReadersAndWriters) {
@@ -117,7 +115,16 @@ TEST(Dependencies, AStepOfUnknownAccessIsABarrier) {
   EXPECT_EQ(plan.add({{reads, 9, one}}, false), (Numbers{2, 1}));
   EXPECT_EQ(plan.add({{reads, 7, one}}), Numbers{3});
   EXPECT_EQ(plan.add({{reads, 0, one}}), Numbers{3});
-  EXPECT_EQ(plan.dependencies.leaves(), (Numbers{4, 5}));
+}
+
+TEST(LongestPath, HasAllThatItWaitsForAndNothingElse) {
+  using Flags = std::vector<bool>;
+  EXPECT_EQ(longest_path({}), Flags{});
+  EXPECT_EQ(longest_path({{}, {}}), (Flags{true, false})) << "the first of equals";
+  EXPECT_EQ(longest_path({{}, {0}, {0}, {2}}), (Flags{true, false, true, true}));
+  // 4 ends the chain 0 1 2 4 and waits for 3 as well; 5 and 6 stand beside it.
+  EXPECT_EQ(longest_path({{}, {0}, {1}, {}, {3, 2}, {1}, {5}}),
+            (Flags{true, true, true, true, true, false, false}));
 }
 
 TEST(Dependencies, OnlyDirectOnesStay) {
