@@ -277,8 +277,11 @@ std::shared_ptr<const CudnnPlan> CudnnPlan::make(Engine& engine, Pass pass, cons
   std::vector<std::string> names;
   for (const Candidate& one : candidates) names.push_back(one.name);
   std::vector<std::size_t> bytes;
-  for (const TensorDesc* desc : {&tensors.source, &tensors.weights, &tensors.destination})
-    bytes.push_back(static_cast<std::size_t>(desc->span()) * sizeof(float));
+  for (const TensorDesc* d : {&tensors.source, &tensors.weights, &tensors.destination}) {
+    const std::int64_t last =
+        (d->n - 1) * d->stride_n + (d->h - 1) * d->stride_h + (d->w - 1) * d->stride_w + d->c;
+    bytes.push_back(static_cast<std::size_t>(last) * sizeof(float));
+  }
   Trial trial(engine, std::move(bytes));
   const std::size_t best =
       engine.plans().choose(problem_of(pass, op, tensors), names, [&](std::size_t i) {

@@ -39,7 +39,6 @@ class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
   [[nodiscard]] void* allocate(std::size_t bytes) override;
   void release(void* memory, std::size_t bytes) noexcept override;
   void fill_zero(void* memory, std::size_t bytes) override;
-  [[nodiscard]] std::size_t memory_worth_sharing() const override { return std::size_t{256} << 20; }
   [[nodiscard]] std::unique_ptr<Stream> make_stream() override;
   [[nodiscard]] std::string name() const override { return name_; }
   [[nodiscard]] int threads() const override { return 1; }

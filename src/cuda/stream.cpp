@@ -7,7 +7,6 @@
 
 #include "cermet/core/error.h"
 #include "cuda/cudnn.h"
-#include "cuda/dependencies.h"
 #include "cuda/scalars.h"
 
 namespace cermet::cuda {
@@ -110,28 +109,32 @@ bool CudaStream::capture(Captured& list, std::span<const StepRun> runs) {
   }
   capturing_ = &list;
   being_captured_ = runs;
-  const bool made =
-      capture_as(list, &CudaStream::run_apart) || capture_as(list, &CudaStream::run_in_order);
+  const bool made = capture_into(list);
   capturing_ = nullptr;
   if (!made) return false;
   for (StepRun& run : list.runs) run.scalars.fill(std::byte{0xFF});  // on the device there are none
   return true;
 }
 
-bool CudaStream::capture_as(Captured& list, bool (CudaStream::*run_all)()) {
+bool CudaStream::capture_into(Captured& list) {
   if (cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
     return false;
   }
-  list.writer = nullptr;
   if (list.runs.size() * max_scalar_bytes <= ScalarBlock::size) {
     write_scalars(stream_, {}, list.scalars, list.runs.size() * max_scalar_bytes);
-    if (const auto ends = captured_ends(); ends && ends->size() == 1) list.writer = ends->front();
+    const cudaGraphNode_t* node = nullptr;
+    std::size_t count = 0;
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    if (cudaStreamGetCaptureInfo(stream_, &status, nullptr, nullptr, &node, nullptr, &count) ==
+            cudaSuccess &&
+        count == 1)
+      list.writer = *node;
   }
-  const bool all = (this->*run_all)();
+  Stream::run(being_captured_);
   cudaGraph_t graph = nullptr;
   const bool ended = cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph != nullptr;
-  const bool made = all && ended && cudaGraphInstantiate(&list.graph, graph, 0) == cudaSuccess;
+  const bool made = ended && cudaGraphInstantiate(&list.graph, graph, 0) == cudaSuccess;
   static_cast<void>(cudaGetLastError());
   if (made) {
     list.source = graph;
@@ -139,65 +142,10 @@ bool CudaStream::capture_as(Captured& list, bool (CudaStream::*run_all)()) {
   }
   if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
   list.graph = nullptr;
+  list.writer = nullptr;
   const std::scoped_lock lock(mutex_);  // steps complain of a capture that they break
   if (failed_mark_ == marks_) failure_ = cudaSuccess;
   return false;
-}
-
-std::optional<std::vector<cudaGraphNode_t>> CudaStream::captured_ends() {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  const cudaGraphNode_t* last = nullptr;
-  std::size_t count = 0;
-  // Without edge data: that fails where there is some, which this order of runs would lose.
-  if (cudaStreamGetCaptureInfo(stream_, &status, nullptr, nullptr, &last, nullptr, &count) !=
-          cudaSuccess ||
-      status != cudaStreamCaptureStatusActive)
-    return std::nullopt;
-  return std::vector<cudaGraphNode_t>(last, last + count);
-}
-
-bool CudaStream::run_in_order() {
-  Stream::run(being_captured_);
-  return true;
-}
-
-bool CudaStream::run_apart() {
-  const auto follow = [&](std::vector<cudaGraphNode_t> nodes) {
-    std::sort(nodes.begin(), nodes.end());
-    nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
-    return cudaStreamUpdateCaptureDependencies(stream_, nodes.data(), nullptr, nodes.size(),
-                                               cudaStreamSetCaptureDependencies) == cudaSuccess;
-  };
-  const auto both = [](std::vector<cudaGraphNode_t> a, const std::vector<cudaGraphNode_t>& b) {
-    a.insert(a.end(), b.begin(), b.end());
-    return a;
-  };
-  Dependencies dependencies;
-  std::vector<std::vector<std::size_t>> needs;
-  for (const StepRun& run : being_captured_) needs.push_back(dependencies.add(run));
-  const std::vector<bool> is_main = longest_path(needs);
-
-  std::vector<std::vector<cudaGraphNode_t>> ends(needs.size());  // by run
-  std::vector<cudaGraphNode_t> main, side;                       // what their next run follows
-  if (capturing_->writer != nullptr) main = side = {capturing_->writer};
-  for (std::size_t i = 0; i < needs.size(); ++i) {
-    std::vector<cudaGraphNode_t>& lane = is_main[i] ? main : side;
-    std::vector<cudaGraphNode_t> before = lane;
-    if (!is_main[i]) {  // the latest of the main ones is behind all of them
-      for (const std::size_t other : needs[i]) {
-        if (!is_main[other]) continue;
-        before = both(std::move(before), ends[other]);
-        break;
-      }
-    }
-    if (!follow(before)) return false;
-    const StepRun& run = being_captured_[i];
-    run.step->run(run.slots, run.scratch, run.scalars.data(), *this);
-    auto last = captured_ends();
-    if (!last) return false;
-    ends[i] = lane = std::move(*last);  // of a run that enqueued nothing: what it follows
-  }
-  return follow(both(main, side));
 }
 
 void CudaStream::replay(Captured& list, std::span<const StepRun> runs) {

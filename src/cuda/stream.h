@@ -9,7 +9,6 @@
 #include <list>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,7 +44,7 @@ class CudaStream final : public Stream {
   [[nodiscard]] const void* scalars_on_device(const void* scalars) const;
 
   /// A list is captured when it comes for the second time: the same steps on the same addresses;
-  /// scalars may differ. Steps that do not touch the same memory may then run side by side.
+  /// scalars may differ.
   void run(std::span<const StepRun> runs) override;
   [[nodiscard]] std::uint64_t mark() override;
   void wait(std::uint64_t mark) override;
@@ -55,14 +54,7 @@ class CudaStream final : public Stream {
   struct Captured;
   [[nodiscard]] Captured& find(std::span<const StepRun> runs);
   [[nodiscard]] bool capture(Captured& list, std::span<const StepRun> runs);
-  [[nodiscard]] bool capture_as(Captured& list, bool (CudaStream::*run_all)());
-  /// Runs what is being captured: each step after the one before; or the longest chain of those
-  /// that have to wait for one another (dependencies.h), and the others beside it, in order, so
-  /// that the chain waits for nobody. False where CUDA refuses.
-  [[nodiscard]] bool run_in_order();
-  [[nodiscard]] bool run_apart();
-  /// Nodes that what is captured next follows.
-  [[nodiscard]] std::optional<std::vector<cudaGraphNode_t>> captured_ends();
+  [[nodiscard]] bool capture_into(Captured& list);
   void replay(Captured& list, std::span<const StepRun> runs);
 
   static constexpr std::size_t most_in_flight = 64;

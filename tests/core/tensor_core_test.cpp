@@ -197,6 +197,20 @@ class Exact : public testing::TestWithParam<Geometry> {
   Tensor x, weights, biases;
 };
 
+TEST_P(Exact, ConvolutionEndsWithItsOwnNeuron) {
+  for (const Activation& neuron :
+       {Activation{CNNNeuronType::ReLU, 0.5F}, Activation{CNNNeuronType::Absolute},
+        Activation{CNNNeuronType::Linear, 2.0F, 1.0F}}) {
+    for (const std::int32_t reduced : {0, 1}) {
+      op.activation = neuron;
+      Tensor z(g.destination());
+      machine.run(with(reduced), {&x, &weights, &biases, nullptr, &z});
+      expect_equal(z, convolved(true).v,
+                   "neuron " + std::to_string(static_cast<int>(neuron.type)));
+    }
+  }
+}
+
 TEST_P(Exact, Convolution) {
   for (const bool biased : {true, false}) {
     const oracle::Tensor expected = convolved(biased);

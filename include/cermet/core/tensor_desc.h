@@ -29,10 +29,6 @@ struct TensorDesc {
   [[nodiscard]] constexpr bool present() const { return n != 0; }
   [[nodiscard]] constexpr std::int64_t count() const { return std::int64_t{n} * h * w * c; }
   [[nodiscard]] constexpr std::int64_t pixels() const { return std::int64_t{n} * h * w; }
-  /// Elements of memory from the first to the last one.
-  [[nodiscard]] constexpr std::int64_t span() const {
-    return (n - 1) * stride_n + (h - 1) * stride_h + (w - 1) * stride_w + c;
-  }
   [[nodiscard]] constexpr bool dense() const {
     return stride_w == c && stride_h == stride_w * w && stride_n == stride_h * h;
   }
