@@ -69,10 +69,34 @@ Rows rows_of(const Convolution& op, const TensorDesc& source, const TensorDesc& 
   return {};
 }
 
-/// Sums of the gradient's rows, as a step of general_gradient_weights; null: not wanted.
+/// A block for 32 channels of `count` pixels.
+__global__ void sum_pixels(const float* gradient, int count, int channels, bool accumulate,
+                           float* sums) {
+  constexpr int lanes = 32;
+  const int k = static_cast<int>(blockIdx.x) * lanes + static_cast<int>(threadIdx.x) % lanes;
+  const bool active = k < channels;
+  const auto sum =
+      static_cast<float>(sum_over_warps(gradient + (active ? k : 0), count, channels, active));
+  if (active && threadIdx.x < lanes) sums[k] = accumulate ? sums[k] + sum : sum;
+}
+
+/// Sums of the gradient's pixels: at once where there are few, else by general_gradient_weights.
+/// Null: not wanted.
 StepPtr bias_gradient(const ConvolutionGradientWeights& op, Descs slots) {
   using Op = ConvolutionGradientWeights;
-  if (!slots[Op::biasGradient].present()) return nullptr;
+  const TensorDesc gradient = slots[Op::gradient], biases = slots[Op::biasGradient];
+  if (!biases.present()) return nullptr;
+  constexpr std::int64_t few_pixels = 8192;
+  if (is_plain(gradient) && biases.type == ElementType::float32 &&
+      gradient.pixels() <= few_pixels) {
+    const auto body = [gradient, accumulate = op.accumulate != 0](const Args& args) {
+      constexpr int lanes = 32;
+      launch_blocks(args, (gradient.c + lanes - 1) / lanes, sum_pixels, args.at(Op::gradient),
+                    static_cast<int>(gradient.pixels()), gradient.c, accumulate,
+                    args.at(Op::biasGradient));
+    };
+    return make_step(slots, "cuda sum of pixels", body);
+  }
   std::vector<TensorDesc> without(slots.begin(), slots.end());
   without[Op::weightGradient] = {};
   return general_gradient_weights(op, without);

@@ -12,8 +12,8 @@
 namespace cermet::cuda {
 namespace {
 
-constexpr std::size_t fewest_runs = 3;  // shorter lists gain nothing
-constexpr std::size_t most_lists = 32;
+constexpr std::size_t fewest_runs = 3;   // shorter lists gain nothing
+constexpr std::size_t most_lists = 128;  // each step in flight has results of its own
 constexpr std::size_t key_bytes = offsetof(StepRun, scalars);
 
 }  // namespace
