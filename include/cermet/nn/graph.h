@@ -13,7 +13,8 @@
 namespace cermet {
 
 /// A compiled copy of the filters that one or more result images need. It has its own kernels and
-/// parameters; data sources are kept, never copied. One thread at a time.
+/// parameters; data sources are kept, never copied. One thread at a time. What its options allow
+/// (AllowReducedPrecision), all of its kernels may do.
 class NNGraph final : public Kernel {
  public:
   /// Throws InvalidArgument where a node is invalid or a data source refuses to load.
