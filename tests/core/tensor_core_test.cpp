@@ -205,8 +205,7 @@ TEST_P(Exact, ConvolutionEndsWithItsOwnNeuron) {
       op.activation = neuron;
       Tensor z(g.destination());
       machine.run(with(reduced), {&x, &weights, &biases, nullptr, &z});
-      expect_equal(z, convolved(true).v,
-                   "neuron " + std::to_string(static_cast<int>(neuron.type)));
+      expect_equal(z, convolved(true).v, "neuron " + std::to_string(static_cast<int>(neuron.type)));
     }
   }
 }
