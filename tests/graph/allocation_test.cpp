@@ -4,11 +4,9 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <new>
 
 #include "cermet/nn/arithmetic_nodes.h"
@@ -88,11 +86,9 @@ class CountingEngine final : public Engine {
   }();
 };
 
-/// Allocations of this many steps in their steady state. It may take a rare order of the threads to
-/// reach it: the best of some attempts counts.
+/// Allocations of this many steps in their steady state.
 std::size_t allocations_of(NNGraph& graph, const CommandQueue& queue,
-                           const std::vector<ImageBatch>& inputs, int steps = 100,
-                           int attempts = 4) {
+                           const std::vector<ImageBatch>& inputs, int steps = 100) {
   std::vector<ImageBatch> exported;
   exported.reserve(1);
   const auto start = [&] {
@@ -112,15 +108,11 @@ std::size_t allocations_of(NNGraph& graph, const CommandQueue& queue,
     }
     for (CommandBuffer& commands : in_flight) commands.waitUntilCompleted();
   }
-  std::size_t fewest = std::numeric_limits<std::size_t>::max();
-  for (int attempt = 0; attempt < attempts && fewest != 0; ++attempt) {
-    allocations = 0;
-    counting = true;
-    for (int i = 0; i < steps; ++i) start().waitUntilCompleted();
-    counting = false;
-    fewest = std::min(fewest, allocations.load());
-  }
-  return fewest;
+  allocations = 0;
+  counting = true;
+  for (int i = 0; i < steps; ++i) start().waitUntilCompleted();
+  counting = false;
+  return allocations;
 }
 
 TEST(Allocations, NoneInASteadyTrainingStep) {
@@ -164,7 +156,7 @@ TEST(Allocations, NoDeviceMemoryInASteadyTrainingStep) {
     const auto engine = std::make_shared<CountingEngine>();
     const Device counted = detail::DeviceImpl::handle(detail::DeviceImpl::make(engine));
     LeNet network(counted, options);
-    allocations_of(network.graph(), counted.makeCommandQueue(), network.inputs(0), 20, 1);
+    allocations_of(network.graph(), counted.makeCommandQueue(), network.inputs(0), 20);
     EXPECT_GT(engine->before, 0U) << "nothing is counted";
     EXPECT_EQ(engine->steady, 0U);
   }
