@@ -150,8 +150,8 @@ void Worker::run(const std::shared_ptr<Shared>& shared) {
   shared->stream = shared->engine->make_stream();
   std::uint64_t taken = 0;
   while (const auto recording = shared->work.next(taken)) {
-    recording->start(*shared->stream);
-    recording->finish({});
+    recording->start(recording, *shared->stream);
+    recording->finish(recording, {});
   }
 }
 
@@ -163,7 +163,7 @@ void Worker::run_and_pass_on(const std::shared_ptr<Shared>& shared) {
       std::uint64_t finished = 0;
       while ((finished = shared->finished.load()) != taken - 1) shared->finished.wait(finished);
     }
-    recording->start(*shared->stream);
+    recording->start(recording, *shared->stream);
     recording->mark_ = shared->stream->mark();
     shared->running.put(std::move(recording));
   }
@@ -179,7 +179,7 @@ void Worker::finish(const std::shared_ptr<Shared>& shared) {
     } catch (const DeviceError& failure) {
       problem.emplace(failure);
     }
-    recording->finish(problem);
+    recording->finish(recording, problem);
     shared->finished.fetch_add(1);
     shared->finished.notify_all();
   }
@@ -340,12 +340,13 @@ void Recording::note(CommandBufferError code, const std::string& what) {
   if (!error_) error_.emplace(code, what);  // the first stays: others may be reading it
 }
 
-void Recording::call(std::vector<CommandBuffer::Handler>& handlers) {
+void Recording::call(const std::shared_ptr<Recording>& self,
+                     std::vector<CommandBuffer::Handler>& handlers) {
   if (handlers.empty()) return;
-  const CommandBuffer self = CommandBufferCore::handle(CommandBufferCore::make(shared_from_this()));
+  const CommandBuffer commands = CommandBufferCore::handle(CommandBufferCore::make(self));
   for (auto& handler : handlers) {
     try {
-      handler(self);
+      handler(commands);
     } catch (const std::exception& problem) {
       note(CommandBufferError::Internal,
            std::string("CommandBuffer: a handler threw: ") + problem.what());
@@ -381,10 +382,10 @@ void Recording::run_if(const Predicates* predicates, std::span<const StepRun> ru
   }
 }
 
-void Recording::start(Stream& stream) {
+void Recording::start(const std::shared_ptr<Recording>& self, Stream& stream) {
   status_ = static_cast<int>(CommandBufferStatus::Scheduled);
   status_.notify_all();
-  call(scheduled_);
+  call(self, scheduled_);
   started_ = now_seconds();
   try {
     const HostMirrors& mirrors = device_impl().allocator->mirrors();
@@ -410,7 +411,8 @@ void Recording::start(Stream& stream) {
   }
 }
 
-void Recording::finish(const std::optional<DeviceError>& problem) {
+void Recording::finish(const std::shared_ptr<Recording>& self,
+                       const std::optional<DeviceError>& problem) {
   if (problem) note(problem->code(), problem->what());
   ended_ = now_seconds();
   runs_.clear();
@@ -422,7 +424,7 @@ void Recording::finish(const std::optional<DeviceError>& problem) {
   }
   status_ = static_cast<int>(error_ ? CommandBufferStatus::Error : CommandBufferStatus::Completed);
   status_.notify_all();
-  call(completed_);
+  call(self, completed_);
   if (error_) status_ = static_cast<int>(CommandBufferStatus::Error);
   done_ = true;
   done_.notify_all();

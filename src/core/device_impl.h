@@ -142,7 +142,7 @@ struct HeapSource {
 };
 
 /// One committed piece of work: steps with their addresses, and what must stay alive for them.
-class Recording : public std::enable_shared_from_this<Recording> {
+class Recording {
  public:
   /// Identity of a chain of pieces joined by `commitAndContinue`; temporaries belong to it.
   std::uint64_t family = 0;
@@ -206,12 +206,14 @@ class Recording : public std::enable_shared_from_this<Recording> {
   friend class Worker;
   friend class ::cermet::CommandBuffer;
   friend void ::cermet::SetHeapCacheDuration(const CommandBuffer& commandBuffer, double seconds);
-  void start(Stream& stream);
+  // `self` is this recording. It keeps no reference to itself, which would hold on to the memory of
+  // its last owners while it waits to be used again.
+  void start(const std::shared_ptr<Recording>& self, Stream& stream);
   static void run_if(const Predicates* predicates, std::span<const StepRun> runs, Stream& stream);
   /// Once what `start` enqueued is done, or has failed with `problem`.
-  void finish(const std::optional<DeviceError>& problem);
+  void finish(const std::shared_ptr<Recording>& self, const std::optional<DeviceError>& problem);
   void note(CommandBufferError code, const std::string& what);
-  void call(std::vector<CommandBuffer::Handler>& handlers);
+  void call(const std::shared_ptr<Recording>& self, std::vector<CommandBuffer::Handler>& handlers);
   [[nodiscard]] std::vector<const Memory*> mirrored() const;
   [[nodiscard]] bool has_predicates() const;
   void reset();
