@@ -416,13 +416,9 @@ struct Launch {
     auto* packed = static_cast<float*>(args.scratch);
     launch(args, floats(), pack, task, T::channels, floats(), pointers.weights, packed);
     pointers.weights = packed;
-    const auto bytes = static_cast<int>(Block<T, Kind>::bytes(task));
-    args.stream->note(
-        cudaFuncSetAttribute(multiply<T, Kind>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "shared memory");
     const dim3 grid(static_cast<unsigned>(task.boxes.total), static_cast<unsigned>(blocks()));
-    multiply<T, Kind>
-        <<<grid, T::threads, static_cast<std::size_t>(bytes), args.stream->get()>>>(task, pointers);
+    launch_with(args, grid, T::threads, Block<T, Kind>::bytes(task), multiply<T, Kind>, task,
+                pointers);
   }
 };
 

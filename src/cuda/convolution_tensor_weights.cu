@@ -347,19 +347,16 @@ StepPtr make(const Convolution& op, bool accumulate, Descs slots, const TensorDe
   constexpr int one_each = 132, boxes_worth_it = 4;
   task.shares = shares(2 * one_each);
   if (task.boxes.total < boxes_worth_it * task.shares) task.shares = shares(one_each);
-  const auto bytes = static_cast<int>(shared_bytes<pooled>(task));
   const bool in_row = w.kernelWidth == together && w.dilationX == 1;
   const auto kernel = in_row ? &weigh<pooled, true> : &weigh<pooled, false>;
   const auto body = [=](const Args& args) {
     auto* sums = static_cast<float*>(args.scratch);
     const std::size_t at_source = first_slot - 1;
-    args.stream->note(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "shared memory");
     const dim3 grid(static_cast<unsigned>(task.shares),
                     static_cast<unsigned>(task.groups * task.chunks), static_cast<unsigned>(tiles));
-    kernel<<<grid, threads, static_cast<std::size_t>(bytes), args.stream->get()>>>(
-        task, {args.at(0), pooled ? args.at<unsigned char>(1) : nullptr, args.at(at_source), sums});
+    launch_with(args, grid, threads, shared_bytes<pooled>(task), kernel, task,
+                Pointers{args.at(0), pooled ? args.at<unsigned char>(1) : nullptr,
+                         args.at(at_source), sums});
     const long long weight_count = weights.count();
     launch(args, task.sums(), add_shares, sums, task.shares, task.sums(), weight_count, task.sums(),
            accumulate, args.at(first_slot), task.biased ? args.at(first_slot + 1) : nullptr);

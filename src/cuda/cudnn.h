@@ -46,7 +46,8 @@ class CudnnPlan {
     TensorDesc source, weights, destination;  // of the forward convolution, float32
   };
   /// The fastest plan of cuDNN's heuristics that is deterministic and computes in float32 without
-  /// rounding its inputs or transforming them (plan_choices.h). Null if there is none.
+  /// rounding its inputs, or in TF32 where `op` allows it, and without transforming them
+  /// (plan_choices.h). Null if there is none.
   static std::shared_ptr<const CudnnPlan> make(Engine& engine, Pass pass, const Convolution& op,
                                                const Tensors& tensors);
   ~CudnnPlan();
