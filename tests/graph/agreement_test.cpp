@@ -6,7 +6,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "cermet/ops/catalog.h"
+#include "core/device_impl.h"
 #include "graph/lenet.h"
+#include "graph/wrapped_engine.h"
 #include "harness/device.h"
 
 namespace cermet::test {
@@ -105,6 +108,49 @@ TEST(Agreement, LossesInReducedPrecision) {
   expect_same_losses(run, 2e-2);
   EXPECT_TRUE(run == train(tested(), KernelOptions::AllowReducedPrecision))
       << "the same seed gives other bits";
+}
+
+/// Counts the convolutions that may round and those that may not.
+class NotingEngine final : public WrappedEngine {
+ public:
+  [[nodiscard]] StepPtr prepare(const OpView& op, Descs descs) override {
+    note<Convolution>(op, [](const auto& one) { return one; });
+    note<PooledConvolution>(op, [](const auto& one) { return one.convolution; });
+    const auto forward = [](const auto& one) { return one.forward; };
+    note<ConvolutionGradientData>(op, forward);
+    note<ConvolutionGradientWeights>(op, forward);
+    note<PooledConvolutionGradientData>(op, forward);
+    note<PooledConvolutionGradientWeights>(op, forward);
+    return WrappedEngine::prepare(op, descs);
+  }
+  std::size_t may = 0, may_not = 0;
+
+ private:
+  template <class Op, class Of>
+  void note(const OpView& op, Of convolution) {
+    if (op.name != Op::name) return;
+    ++(convolution(*static_cast<const Op*>(op.data)).reducedPrecision != 0 ? may : may_not);
+  }
+};
+
+TEST(ReducedPrecision, ReachesTheConvolutionsOfAGraphAndNoOthers) {
+  const auto engine = std::make_shared<NotingEngine>();
+  LeNet network(detail::DeviceImpl::handle(detail::DeviceImpl::make(engine)));
+  constexpr std::size_t passes = 4 + 3 + 4;  // forward, data, weights
+  static_cast<void>(network.step(0));
+  EXPECT_EQ(engine->may, 0U);
+  EXPECT_GE(engine->may_not, passes);
+  engine->may_not = 0;
+  network.graph().setOptions(KernelOptions::AllowReducedPrecision);
+  static_cast<void>(network.step(1));
+  EXPECT_GE(engine->may, passes);
+  EXPECT_EQ(engine->may_not, 0U);
+  engine->may = 0;
+  network.graph().setOptions(KernelOptions::None);
+  network.graph().reloadFromDataSources();  // which forgets the programs
+  static_cast<void>(network.step(2));
+  EXPECT_EQ(engine->may, 0U) << "an option was left in a kernel";
+  EXPECT_GE(engine->may_not, passes);
 }
 
 }  // namespace
