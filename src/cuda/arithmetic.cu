@@ -67,6 +67,7 @@ __device__ float combine_values(const Arithmetic& op, float x, float y) {
 
 __global__ void combine(Arithmetic op, Clamp clamp, Operand primary, Operand secondary,
                         Tensor destination, Tensor mask) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     const float value = combine_values(op, primary.value(at), secondary.value(at));
     if (mask.present()) store(mask, at, clamp.passes(value) ? 1.0F : 0.0F);
@@ -91,6 +92,7 @@ struct Terms {
 
 /// Nothing is summed: element by element, in float.
 __global__ void scale(Terms terms, Clamp clamp, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     store(destination, at, clamp(terms.value<float>(at) + terms.op.bias));
   }
@@ -129,6 +131,7 @@ __device__ void finish(const Terms& terms, const Clamp& clamp, const Tensor& des
 /// `partial`: splits x destination elements, null where nothing is split.
 __global__ void sum_terms(Terms terms, Clamp clamp, Division division, Tensor destination,
                           double* partial) {
+  begin_kernel();
   __shared__ double parts[block_threads];
   const int thread = static_cast<int>(threadIdx.x), columns = division.columns;
   const int split = static_cast<int>(blockIdx.x) % division.splits;
@@ -162,6 +165,7 @@ __global__ void sum_terms(Terms terms, Clamp clamp, Division division, Tensor de
 
 __global__ void sum_splits(Terms terms, Clamp clamp, int splits, const double* partial,
                            Tensor destination) {
+  begin_kernel();
   const TensorDesc& desc = destination.desc;
   const long long count = destination.count();
   for (const long long i : grid_stride(count)) {

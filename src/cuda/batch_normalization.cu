@@ -77,6 +77,7 @@ struct Parts {
 // ---- statistics
 
 __global__ void chunk_statistics(Chunks chunks, Tensor source, Parts parts) {
+  begin_kernel();
   const auto samples = static_cast<double>(chunks.pixels());
   double sum = 0, squares = 0;
   chunks.for_each([&](const Index& at) { sum += static_cast<double>(load(source, at)); });
@@ -92,6 +93,7 @@ __global__ void chunk_statistics(Chunks chunks, Tensor source, Parts parts) {
 /// Merges the chunks with each other and with the running sums. A block for each tile.
 __global__ void merge_statistics(Chunks chunks, Parts parts, bool restart, double* running,
                                  float* mean, float* variance) {
+  begin_kernel();
   const int channels = chunks.of.desc.c, c = Chunks::tile(static_cast<int>(blockIdx.x));
   const int row = static_cast<int>(threadIdx.x) / lanes;
   const auto samples = static_cast<double>(chunks.of.pixels());
@@ -130,6 +132,7 @@ __global__ void merge_statistics(Chunks chunks, Parts parts, bool restart, doubl
 
 /// After merge_statistics, whose blocks all read the count.
 __global__ void count_samples(bool restart, double samples, double* running) {
+  begin_kernel();
   if (blockIdx.x != 0 || threadIdx.x != 0) return;
   running[0] = (restart ? 0.0 : running[0]) + samples;
 }
@@ -189,6 +192,7 @@ struct GradientSums {
 };
 
 __global__ void channel_factors(Normalization of, GradientSums sums, Factors* factors) {
+  begin_kernel();
   for (const long long i : grid_stride(of.channels)) {
     const int c = static_cast<int>(i);
     Factors own(of, c);
@@ -201,6 +205,7 @@ __global__ void channel_factors(Normalization of, GradientSums sums, Factors* fa
 }
 
 __global__ void normalize(Activation f, const Factors* factors, Tensor source, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(source)) {
     const Factors own = factors[at.c];
     const float z = own.normalize(load(source, at));
@@ -210,6 +215,7 @@ __global__ void normalize(Activation f, const Factors* factors, Tensor source, T
 
 __global__ void normalize_gradient(Activation f, const Factors* factors, Tensor gradient,
                                    Tensor source, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(source)) {
     const Factors own = factors[at.c];
     const float x = load(source, at), through = own.through(f, load(gradient, at), x);
@@ -221,6 +227,7 @@ __global__ void normalize_gradient(Activation f, const Factors* factors, Tensor 
 
 __global__ void chunk_gradients(Chunks chunks, Normalization of, Tensor gradient, Tensor source,
                                 Parts parts) {
+  begin_kernel();
   const int c = chunks.channel();
   double level = 0, tilt = 0;
   if (c < of.channels) {
@@ -240,6 +247,7 @@ __global__ void chunk_gradients(Chunks chunks, Normalization of, Tensor gradient
 /// A block for each tile.
 __global__ void merge_gradients(Chunks chunks, Parts parts, bool accumulate, float* for_gamma,
                                 float* for_beta) {
+  begin_kernel();
   const int channels = chunks.of.desc.c, c = Chunks::tile(static_cast<int>(blockIdx.x));
   const int row = static_cast<int>(threadIdx.x) / lanes;
   double level = 0, tilt = 0;

@@ -20,6 +20,7 @@ namespace cermet::cuda {
 namespace {
 
 __global__ void finish(Activation activation, Tensor biases, Tensor slopes, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     float value = load(destination, at);
     if (biases.present()) value += load(biases, at.c);
@@ -32,6 +33,7 @@ __global__ void finish(Activation activation, Tensor biases, Tensor slopes, Tens
 /// slopes. `biases` may be null.
 __global__ void finish_flat(Activation activation, const float4* biases, int channels,
                             float4* destination, long long count) {
+  begin_kernel();
   for (const long long i : grid_stride(count)) {
     float4 value = destination[i];
     if (biases != nullptr) {
@@ -43,6 +45,7 @@ __global__ void finish_flat(Activation activation, const float4* biases, int cha
 }
 
 __global__ void add(Tensor source, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination))
     store(destination, at, load(destination, at) + load(source, at));
 }
@@ -72,6 +75,7 @@ Rows rows_of(const Convolution& op, const TensorDesc& source, const TensorDesc& 
 /// A block for 32 channels of `count` pixels.
 __global__ void sum_pixels(const float* gradient, int count, int channels, bool accumulate,
                            float* sums) {
+  begin_kernel();
   constexpr int lanes = 32;
   const int k = static_cast<int>(blockIdx.x) * lanes + static_cast<int>(threadIdx.x) % lanes;
   const bool active = k < channels;
@@ -154,7 +158,7 @@ StepPtr prepare(const Convolution& op, Descs slots, Engine& engine) {
     }
   }
   if (StepPtr step = few_channels_convolution(op, slots)) return step;
-  if (StepPtr step = tensor_convolution(op, slots)) return step;
+  if (StepPtr step = tensor_convolution(op, slots, engine)) return step;
   const Pass pass{
       CudnnPlan::make(engine, CudnnPlan::Pass::forward, op, {source, slots[Op::weights], to})};
   if (!pass) return general_convolution(op, slots);
@@ -181,7 +185,7 @@ StepPtr prepare(const ConvolutionGradientData& op, Descs slots, Engine& engine) 
       return make_step(slots, "cublas product", body, product->workspace_bytes());
     }
   }
-  if (StepPtr step = tensor_gradient_data(op, slots)) return step;
+  if (StepPtr step = tensor_gradient_data(op, slots, engine)) return step;
   const Pass pass{
       CudnnPlan::make(engine, CudnnPlan::Pass::data, op.forward, {to, weights, gradient})};
   if (!pass) return general_gradient_data(op, slots);
@@ -225,7 +229,7 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
       return make_step(slots, "cublas product", body, workspace + bias_bytes);
     }
   }
-  if (StepPtr step = tensor_gradient_weights(op, slots)) return step;
+  if (StepPtr step = tensor_gradient_weights(op, slots, engine)) return step;
   constexpr int few = 4;  // channels of the source, for which cuDNN's plans take longer
   if (op.forward.groups == 1 && source.c <= few) return tap_gradient_weights(op, slots);
   const Pass pass{
@@ -251,9 +255,9 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
 
 // ---- with ReLU and 2x2 pooling
 
-StepPtr prepare(const PooledConvolution& op, Descs slots, Engine&) {
+StepPtr prepare(const PooledConvolution& op, Descs slots, Engine& engine) {
   if (StepPtr step = few_channels_pooled(op, slots)) return step;
-  return tensor_convolution(op, slots);
+  return tensor_convolution(op, slots, engine);
 }
 
 namespace {
@@ -271,6 +275,7 @@ __device__ float4 of_tap(const float4& value, const uchar4& winner, int tap) {
 template <class Value, class Winner>
 __global__ void expand(TensorDesc pooled, const Value* gradient, const Winner* winners,
                        TensorDesc dense, Value* expanded) {
+  begin_kernel();
   constexpr int together = sizeof(Value) / sizeof(float);
   const int h = (dense.h + 1) / 2, w = (dense.w + 1) / 2, channels = dense.c / together;
   for (const Index at :
@@ -359,7 +364,7 @@ bool can_expand(Descs slots) { return is_plain(slots[0]) && are_winners(slots[1]
 
 StepPtr prepare(const PooledConvolutionGradientData& op, Descs slots, Engine& engine) {
   using Op = PooledConvolutionGradientData;
-  if (StepPtr step = tensor_gradient_data(op, slots)) return step;
+  if (StepPtr step = tensor_gradient_data(op, slots, engine)) return step;
   if (!can_expand(slots)) return nullptr;
   const Expansion expansion(op.forward.window, slots[Op::gradient], slots[Op::destination]);
   return expand_first(
@@ -370,7 +375,7 @@ StepPtr prepare(const PooledConvolutionGradientData& op, Descs slots, Engine& en
 StepPtr prepare(const PooledConvolutionGradientWeights& op, Descs slots, Engine& engine) {
   using Op = PooledConvolutionGradientWeights;
   if (StepPtr step = few_channels_gradient_weights(op, slots)) return step;
-  if (StepPtr step = tensor_gradient_weights(op, slots)) return step;
+  if (StepPtr step = tensor_gradient_weights(op, slots, engine)) return step;
   if (!can_expand(slots)) return nullptr;
   const Expansion expansion(op.forward.window, slots[Op::gradient], slots[Op::source]);
   return expand_first(slots, expansion,

@@ -123,6 +123,7 @@ template <int kernel, int channels, class Result>
 __global__ void __launch_bounds__(block_threads)
     convolve(Tiles tiles, const float* __restrict__ source, const float* __restrict__ weights,
              const float* __restrict__ biases, Result result) {
+  begin_kernel();
   constexpr int line = kernel * channels, taps = kernel * line;
   constexpr int fours = (3 * channels + line + 3) / 4;
   static_assert(taps % 2 == 1, "lanes read their weights from different banks");
@@ -217,6 +218,7 @@ __global__ void __launch_bounds__(block_threads, kernel* channels < 20 ? 2 : 1)
     multiply_winners(Chunks chunks, const float* __restrict__ gradient,
                      const unsigned char* __restrict__ winners, const float* __restrict__ source,
                      float* __restrict__ sums) {
+  begin_kernel();
   constexpr int line = kernel * channels, taps = kernel * line, stretch = 128;
   constexpr int rounds = taps / warps + 1;  // of as many sums as there are warps
   constexpr int ahead = taps < 32 ? 4 : 2;  // pixels that a warp loads before it multiplies
@@ -303,6 +305,7 @@ __global__ void __launch_bounds__(block_threads, kernel* channels < 20 ? 2 : 1)
 /// A block for 32 channels of a tap.
 __global__ void put_sums(Chunks chunks, const float* sums, bool accumulate, float* weights,
                          float* biases) {
+  begin_kernel();
   const int tap = static_cast<int>(blockIdx.x) % chunks.sums;
   const int output_tile = static_cast<int>(blockIdx.x) / chunks.sums;
   const int lane = static_cast<int>(threadIdx.x) % lanes, k = output_tile * lanes + lane;
@@ -368,10 +371,10 @@ StepPtr few_channels_convolution(const Convolution& op, Descs slots) {
   const float below = type == CNNNeuronType::None ? 1.0F : op.activation.a;
   const bool biased = slots[Op::biases].present();
   return make_step(slots, "cuda few channels", [=](const Args& args) {
-    own->whole<<<static_cast<unsigned>(tiles.count() * tiles.output_tiles), block_threads,
-                 forward_bytes(tiles, *own), args.stream->get()>>>(
-        tiles, args.at(Op::source), args.at(Op::weights), biased ? args.at(Op::biases) : nullptr,
-        Whole{args.at(Op::destination), to.h, to.w, below});
+    launch_with(args, dim3(static_cast<unsigned>(tiles.count() * tiles.output_tiles)),
+                block_threads, forward_bytes(tiles, *own), own->whole, tiles, args.at(Op::source),
+                args.at(Op::weights), biased ? args.at(Op::biases) : nullptr,
+                Whole{args.at(Op::destination), to.h, to.w, below});
   });
 }
 
@@ -386,9 +389,10 @@ StepPtr few_channels_pooled(const PooledConvolution& op, Descs slots) {
                     forward_blocks);
   const bool biased = slots[Op::biases].present(), chooses = slots[Op::winners].present();
   return make_step(slots, "cuda few channels, pooled", [=](const Args& args) {
-    own->pool<<<static_cast<unsigned>(tiles.count() * tiles.output_tiles), block_threads,
-                forward_bytes(tiles, *own), args.stream->get()>>>(
-        tiles, args.at(Op::source), args.at(Op::weights), biased ? args.at(Op::biases) : nullptr,
+    launch_with(
+        args, dim3(static_cast<unsigned>(tiles.count() * tiles.output_tiles)), block_threads,
+        forward_bytes(tiles, *own), own->pool, tiles, args.at(Op::source), args.at(Op::weights),
+        biased ? args.at(Op::biases) : nullptr,
         Pooled{args.at(Op::destination), chooses ? args.at<unsigned char>(Op::winners) : nullptr});
   });
 }
@@ -405,10 +409,9 @@ StepPtr few_channels_gradient_weights(const PooledConvolutionGradientWeights& op
     auto* sums = static_cast<float*>(args.scratch);
     const Tiles& tiles = chunks.tiles;
     const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(tiles.patch_floats());
-    own->gradient<<<static_cast<unsigned>(chunks.count * tiles.output_tiles), block_threads, bytes,
-                    args.stream->get()>>>(chunks, args.at(Op::gradient),
-                                          args.at<unsigned char>(Op::winners), args.at(Op::source),
-                                          sums);
+    launch_with(args, dim3(static_cast<unsigned>(chunks.count * tiles.output_tiles)), block_threads,
+                bytes, own->gradient, chunks, args.at(Op::gradient),
+                args.at<unsigned char>(Op::winners), args.at(Op::source), sums);
     launch_blocks(args, static_cast<long long>(tiles.output_tiles) * chunks.sums, put_sums, chunks,
                   sums, accumulate, args.at(Op::weightGradient),
                   biased ? args.at(Op::biasGradient) : nullptr);

@@ -50,6 +50,7 @@ struct Geometry {
 
 __global__ void convolve(Geometry geometry, Activation activation, Tensor source, Tensor weights,
                          Tensor biases, Tensor slopes, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     const int group = at.c / geometry.channels, first = group * geometry.source_channels;
     float sum = biases.present() ? load(biases, at.c) : 0.0F;
@@ -74,6 +75,7 @@ __global__ void convolve(Geometry geometry, Activation activation, Tensor source
 }
 
 __global__ void gather(Geometry geometry, Tensor gradient, Tensor weights, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     const int group = at.c / geometry.source_channels, c = at.c % geometry.source_channels;
     const int first = group * geometry.channels;
@@ -148,6 +150,7 @@ struct Deal {
 };
 
 __global__ void sum_products(Deal deal, Tensor gradient, Tensor source, float* sums) {
+  begin_kernel();
   const Geometry& geometry = deal.geometry;
   const int tile = static_cast<int>(blockIdx.x) % deal.tiles;
   const int unit = static_cast<int>(blockIdx.x) / deal.tiles;
@@ -206,6 +209,7 @@ __device__ void put(const Tensor& to, long long offset, double sum, bool accumul
 /// A block for 32 gradient channels of a tap; the tap after the last is the bias.
 __global__ void put_sums(Deal deal, const float* sums, bool accumulate, int first_tap,
                          Tensor weights, Tensor biases) {
+  begin_kernel();
   const Geometry& g = deal.geometry;
   const int channels = deal.gradient.desc.c, tiles = (channels + lanes - 1) / lanes;
   const int tap = first_tap + static_cast<int>(blockIdx.x) / tiles;
@@ -264,6 +268,7 @@ struct Taps {
 
 __global__ void __launch_bounds__(block_threads)
     multiply_taps(Taps taps, Tensor gradient, Tensor source, float* sums) {
+  begin_kernel();
   constexpr int tile = Taps::tile;
   __shared__ float parts[Taps::warps][tile];
   const int lane = static_cast<int>(threadIdx.x) % tile,
@@ -334,6 +339,7 @@ __global__ void __launch_bounds__(block_threads)
 /// A block for 32 gradient channels of a tap.
 __global__ void put_taps(Taps taps, const float* sums, bool accumulate, Tensor weights,
                          Tensor biases, int channels) {
+  begin_kernel();
   const int tap = static_cast<int>(blockIdx.x) / taps.channel_tiles;
   const int k = static_cast<int>(blockIdx.x) % taps.channel_tiles * Taps::tile +
                 static_cast<int>(threadIdx.x) % Taps::tile;

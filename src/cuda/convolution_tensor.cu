@@ -5,6 +5,7 @@
 // convolution of the gradient with the weights turned around.
 
 #include "cuda/convolution_tensor.h"
+#include "cuda/convolution_warpgroup.h"
 #include "cuda/pooled.cuh"
 #include "cuda/tensor.cuh"
 #include "cuda/tensor_core.cuh"
@@ -35,14 +36,8 @@ struct Task {
   }
 };
 
-struct Pointers {
-  const float* source;
-  const unsigned char* source_winners;  // of a pooled source
-  const float* weights;                 // packed
-  const float* biases;                  // may be null
-  float* result;
-  unsigned char* winners;  // of a pooled result; may be null
-};
+using Pointers = ConvolutionPointers;
+using Kinds = ConvolutionProblem::Kind;
 
 /// Shapes of a block's work: warps_m x warps_n warps, each with m x n tiles of 16 x 8 sums.
 template <int warps_m_, int warps_n_, int m_, int n_>
@@ -59,13 +54,16 @@ using Narrow = Tiling<4, 1, 2, 4>;
 
 /// What differs between the passes.
 struct Plain {
+  static constexpr Kinds kind = Kinds::plain;
   static constexpr bool pooled_source = false;  // given by pooled gradients and their winners
   static constexpr bool pooled_result = false;  // ReLU and 2x2 pooling of the result
 };
 struct PooledResult : Plain {
+  static constexpr Kinds kind = Kinds::pooled_result;
   static constexpr bool pooled_result = true;
 };
 struct PooledSource : Plain {
+  static constexpr Kinds kind = Kinds::pooled_source;
   static constexpr bool pooled_source = true;
 };
 
@@ -81,6 +79,7 @@ __device__ inline int exchanged(int row, int column) {
 /// none. A whole number of turns for each chunk.
 __global__ void pack(Task task, int channels, long long count, const float* weights,
                      float* packed) {
+  begin_kernel();
   const int taps = task.turns * together;
   for (const long long i : grid_stride(count)) {
     const int in = static_cast<int>(i % (channels * chunk));
@@ -255,6 +254,7 @@ __device__ Target target_of(const Block<T, Kind>& block, int number) {
 
 template <class T, class Kind>
 __global__ void __launch_bounds__(T::threads) multiply(Task task, Pointers pointers) {
+  begin_kernel();
   extern __shared__ __align__(128) float memory[];
   const Block<T, Kind> block(task, pointers, memory);
   const Boxes& boxes = task.boxes;
@@ -428,17 +428,27 @@ bool is_served(const Convolution& op, const TensorDesc& weights) {
          comes_in_fours(weights);
 }
 
-Task task_of(const Window& window, const TensorDesc& source, const TensorDesc& result,
-             bool turned) {
+template <class Kind>
+Task task_of(const ConvolutionProblem& problem) {
+  const Window& window = problem.window;
   Task task;
   task.window = window;
-  task.source = Grid(source);
-  task.result = Grid(result);
-  task.taps = window.kernelWidth * window.kernelHeight;
+  task.source = Grid(problem.source);
+  task.result = Grid(problem.result);
+  task.taps = problem.taps();
   task.turns = (task.taps + together - 1) / together;
-  task.chunks = (source.c + chunk - 1) / chunk;
-  task.turned = turned;
+  task.chunks = (problem.source.c + chunk - 1) / chunk;
+  task.turned = problem.turned;
+  task.slope = problem.slope;
   task.by_kernel_width = Divisor(window.kernelWidth);
+  task.boxes =
+      Boxes::of(problem.result.n, problem.height(), problem.width(), Kind::pooled_result, window);
+  if (Kind::pooled_source) {
+    task.pooled_height = task.boxes.patch_height / 2 + 1;
+    task.pooled_width = task.boxes.patch_width / 2 + 1;
+    task.by_pooled_height = Divisor(task.pooled_height);
+    task.by_pooled_width = Divisor(task.pooled_width);
+  }
   return task;
 }
 
@@ -449,9 +459,23 @@ Window turned(Window w) {
   return w;
 }
 
-/// The step that `make(Launch)` makes with a block for 64 channels, or 32; null if it does not fit.
+/// The data gradient of `w` as a convolution.
+ConvolutionProblem gradient_problem(const Window& w, const TensorDesc& gradient,
+                                    const TensorDesc& to) {
+  ConvolutionProblem problem;
+  problem.window = turned(w);
+  problem.source = gradient;
+  problem.result = to;
+  problem.turned = true;
+  return problem;
+}
+
+/// The step that `make` makes of what launches the kernels; null if none fits.
 template <class Kind, class Make>
-StepPtr with_tiling(const Task& task, Make make) {
+StepPtr with_kernels(ConvolutionProblem problem, const Engine& engine, Make make) {
+  problem.kind = Kind::kind;
+  if (const auto warpgroups = WarpgroupConvolution::of(problem, engine)) return make(*warpgroups);
+  const Task task = task_of<Kind>(problem);
   if (task.result.channels > Narrow::channels) {
     const Launch<Wide, Kind> launch{task};
     return launch.fits() ? make(launch) : nullptr;
@@ -462,18 +486,20 @@ StepPtr with_tiling(const Task& task, Make make) {
 
 }  // namespace
 
-StepPtr tensor_convolution(const Convolution& op, Descs slots) {
+StepPtr tensor_convolution(const Convolution& op, Descs slots, Engine& engine) {
   using Op = Convolution;
   const TensorDesc source = slots[Op::source], to = slots[Op::destination];
   if (!is_served(op, slots[Op::weights]) || !comes_in_fours(source) || !comes_in_fours(to) ||
       (op.activation.type != CNNNeuronType::None && op.activation.type != CNNNeuronType::ReLU))
     return nullptr;
   if (slots[Op::biases].present() && slots[Op::biases].type != ElementType::float32) return nullptr;
-  Task task = task_of(op.window, source, to, false);
-  task.boxes = Boxes::of(to.n, to.h, to.w, false, op.window);
-  if (op.activation.type == CNNNeuronType::ReLU) task.slope = op.activation.a;
+  ConvolutionProblem problem;
+  problem.window = op.window;
+  problem.source = source;
+  problem.result = to;
+  if (op.activation.type == CNNNeuronType::ReLU) problem.slope = op.activation.a;
   const bool biased = slots[Op::biases].present();
-  return with_tiling<Plain>(task, [&](const auto& launch) {
+  return with_kernels<Plain>(problem, engine, [&](const auto& launch) {
     return make_step(
         slots, "cuda TF32 convolution",
         [launch, biased](const Args& args) {
@@ -484,7 +510,7 @@ StepPtr tensor_convolution(const Convolution& op, Descs slots) {
   });
 }
 
-StepPtr tensor_convolution(const PooledConvolution& op, Descs slots) {
+StepPtr tensor_convolution(const PooledConvolution& op, Descs slots, Engine& engine) {
   using Op = PooledConvolution;
   const Convolution& convolution = op.convolution;
   const TensorDesc source = slots[Op::source], to = slots[Op::destination];
@@ -492,10 +518,12 @@ StepPtr tensor_convolution(const PooledConvolution& op, Descs slots) {
       !comes_in_fours(to) || !is_relu(op.activation) || !is_tiled(op.pooling.window))
     return nullptr;
   if (slots[Op::biases].present() && slots[Op::biases].type != ElementType::float32) return nullptr;
-  Task task = task_of(convolution.window, source, to, false);
-  task.boxes = Boxes::of(to.n, 2 * to.h, 2 * to.w, true, convolution.window);
+  ConvolutionProblem problem;
+  problem.window = convolution.window;
+  problem.source = source;
+  problem.result = to;
   const bool biased = slots[Op::biases].present(), wins = slots[Op::winners].present();
-  return with_tiling<PooledResult>(task, [&](const auto& launch) {
+  return with_kernels<PooledResult>(problem, engine, [&](const auto& launch) {
     return make_step(
         slots, "cuda TF32 convolution, ReLU and 2x2",
         [launch, biased, wins](const Args& args) {
@@ -507,16 +535,14 @@ StepPtr tensor_convolution(const PooledConvolution& op, Descs slots) {
   });
 }
 
-StepPtr tensor_gradient_data(const ConvolutionGradientData& op, Descs slots) {
+StepPtr tensor_gradient_data(const ConvolutionGradientData& op, Descs slots, Engine& engine) {
   using Op = ConvolutionGradientData;
   const TensorDesc gradient = slots[Op::gradient], to = slots[Op::destination];
   const Window& w = op.forward.window;
   if (!is_served(op.forward, slots[Op::weights]) || !comes_in_fours(gradient) ||
       !comes_in_fours(to) || w.strideX != 1 || w.strideY != 1)
     return nullptr;
-  Task task = task_of(turned(w), gradient, to, true);
-  task.boxes = Boxes::of(to.n, to.h, to.w, false, task.window);
-  return with_tiling<Plain>(task, [&](const auto& launch) {
+  return with_kernels<Plain>(gradient_problem(w, gradient, to), engine, [&](const auto& launch) {
     return make_step(
         slots, "cuda TF32 data gradient",
         [launch](const Args& args) {
@@ -527,20 +553,15 @@ StepPtr tensor_gradient_data(const ConvolutionGradientData& op, Descs slots) {
   });
 }
 
-StepPtr tensor_gradient_data(const PooledConvolutionGradientData& op, Descs slots) {
+StepPtr tensor_gradient_data(const PooledConvolutionGradientData& op, Descs slots, Engine& engine) {
   using Op = PooledConvolutionGradientData;
   const TensorDesc gradient = slots[Op::gradient], to = slots[Op::destination];
   const Window& w = op.forward.window;
   if (!is_served(op.forward, slots[Op::weights]) || !comes_in_fours(gradient) ||
       !comes_in_fours(to) || !slots[Op::winners].dense() || w.strideX != 1 || w.strideY != 1)
     return nullptr;
-  Task task = task_of(turned(w), gradient, to, true);
-  task.boxes = Boxes::of(to.n, to.h, to.w, false, task.window);
-  task.pooled_height = task.boxes.patch_height / 2 + 1;
-  task.pooled_width = task.boxes.patch_width / 2 + 1;
-  task.by_pooled_height = Divisor(task.pooled_height);
-  task.by_pooled_width = Divisor(task.pooled_width);
-  return with_tiling<PooledSource>(task, [&](const auto& launch) {
+  const auto problem = gradient_problem(w, gradient, to);
+  return with_kernels<PooledSource>(problem, engine, [&](const auto& launch) {
     return make_step(
         slots, "cuda TF32 data gradient behind ReLU and 2x2",
         [launch](const Args& args) {

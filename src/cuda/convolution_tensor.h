@@ -7,11 +7,11 @@
 
 namespace cermet::cuda {
 
-StepPtr tensor_convolution(const Convolution& op, Descs slots);
-StepPtr tensor_convolution(const PooledConvolution& op, Descs slots);
-StepPtr tensor_gradient_data(const ConvolutionGradientData& op, Descs slots);
-StepPtr tensor_gradient_data(const PooledConvolutionGradientData& op, Descs slots);
-StepPtr tensor_gradient_weights(const ConvolutionGradientWeights& op, Descs slots);
-StepPtr tensor_gradient_weights(const PooledConvolutionGradientWeights& op, Descs slots);
+StepPtr tensor_convolution(const Convolution& op, Descs slots, Engine& engine);
+StepPtr tensor_convolution(const PooledConvolution& op, Descs slots, Engine& engine);
+StepPtr tensor_gradient_data(const ConvolutionGradientData& op, Descs slots, Engine& engine);
+StepPtr tensor_gradient_data(const PooledConvolutionGradientData& op, Descs slots, Engine& engine);
+StepPtr tensor_gradient_weights(const ConvolutionGradientWeights& op, Descs slots, Engine& engine);
+StepPtr tensor_gradient_weights(const PooledConvolutionGradientWeights& op, Descs slots, Engine& engine);
 
 }  // namespace cermet::cuda

@@ -78,6 +78,7 @@ std::size_t shared_bytes(const Task& task) {
 /// `in_row`: the taps of a block lie next to each other.
 template <bool pooled, bool in_row>
 __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
+  begin_kernel();
   extern __shared__ float4 memory[];
   const Boxes& boxes = task.boxes;
   const Window& window = task.window;
@@ -299,6 +300,7 @@ __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
 
 __global__ void add_shares(const float* sums, int shares, long long stride, long long weight_count,
                            long long count, bool accumulate, float* weights, float* biases) {
+  begin_kernel();
   for (const long long i : grid_stride(count)) {
     float sum = 0;
 #pragma unroll 8
@@ -370,14 +372,14 @@ StepPtr make(const Convolution& op, bool accumulate, Descs slots, const TensorDe
 
 }  // namespace
 
-StepPtr tensor_gradient_weights(const ConvolutionGradientWeights& op, Descs slots) {
+StepPtr tensor_gradient_weights(const ConvolutionGradientWeights& op, Descs slots, Engine&) {
   using Op = ConvolutionGradientWeights;
   const TensorDesc gradient = slots[Op::gradient];
   return make<false>(op.forward, op.accumulate != 0, slots, gradient, slots[Op::source],
                      {gradient.h, gradient.w}, Op::weightGradient);
 }
 
-StepPtr tensor_gradient_weights(const PooledConvolutionGradientWeights& op, Descs slots) {
+StepPtr tensor_gradient_weights(const PooledConvolutionGradientWeights& op, Descs slots, Engine&) {
   using Op = PooledConvolutionGradientWeights;
   const TensorDesc gradient = slots[Op::gradient];
   if (!slots[Op::winners].dense()) return nullptr;

@@ -6,10 +6,12 @@ namespace cermet::cuda {
 namespace {
 
 __global__ void copy(Tensor source, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) store(destination, at, load(source, at));
 }
 
 __global__ void fill(Tensor destination, float value) {
+  begin_kernel();
   for (const Index at : elements(destination)) store(destination, at, value);
 }
 

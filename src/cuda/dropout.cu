@@ -42,6 +42,7 @@ __device__ float4 apply(const uchar4& mask, const float4& source, float keep) {
 /// `threshold`: kept when the top 24 bits of a word are below it.
 __global__ void drop(Dropout op, unsigned threshold, ScalarsOf<Dropout::Scalars> scalars,
                      Tensor source, Tensor mask, Tensor destination) {
+  begin_kernel();
   const Dropout::Scalars encode = scalars.get();
   const long long mask_w = op.maskStrideX != 0 ? source.desc.w : 1;
   const long long mask_c = op.maskStrideC != 0 ? source.desc.c : 1;
@@ -62,6 +63,7 @@ __global__ void drop(Dropout op, unsigned threshold, ScalarsOf<Dropout::Scalars>
 __global__ void drop_flat(float keep, unsigned threshold, ScalarsOf<Dropout::Scalars> scalars,
                           int fours, const float4* source, uchar4* mask, float4* destination,
                           long long count) {
+  begin_kernel();
   const Dropout::Scalars encode = scalars.get();
   for (const long long i : grid_stride(count)) {
     const auto image = static_cast<unsigned>(i / fours);
@@ -76,6 +78,7 @@ __global__ void drop_flat(float keep, unsigned threshold, ScalarsOf<Dropout::Sca
 
 __global__ void drop_gradient(DropoutGradient op, Tensor gradient, Tensor mask,
                               Tensor destination) {
+  begin_kernel();
   const Dropout& forward = op.forward;
   for (const Index at : elements(destination)) {
     const Index decided{at.n, forward.maskStrideY != 0 ? at.y + op.shiftY : 0,
@@ -88,6 +91,7 @@ __global__ void drop_gradient(DropoutGradient op, Tensor gradient, Tensor mask,
 
 __global__ void drop_gradient_flat(float keep, const float4* gradient, const uchar4* mask,
                                    float4* destination, long long count) {
+  begin_kernel();
   for (const long long i : grid_stride(count)) destination[i] = apply(mask[i], gradient[i], keep);
 }
 

@@ -94,6 +94,7 @@ Engine::Engine(int device) : device_(device) {
     throw DeviceError(CommandBufferError::NotPermitted, problem);
   name_ = std::string("CUDA (") + properties.name + ")";
   multiprocessors_ = properties.multiProcessorCount;
+  architecture_ = 10 * properties.major + properties.minor;
   plans_ = std::make_unique<PlanChoices>(std::string(properties.name) + ", cuDNN " +
                                          std::to_string(cudnnGetVersion()));
   check(cudaStreamCreateWithFlags(&transfers_, cudaStreamNonBlocking), "cudaStreamCreate");

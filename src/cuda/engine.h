@@ -50,6 +50,8 @@ class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
   void release_host(void* memory, std::size_t bytes) noexcept override;
 
   [[nodiscard]] int multiprocessors() const { return multiprocessors_; }
+  /// 90 for sm_90.
+  [[nodiscard]] int architecture() const { return architecture_; }
   /// The handle that plans are made with. Throws DeviceError where cuDNN fails.
   [[nodiscard]] const CudnnHandle& cudnn();
   [[nodiscard]] cublasLtContext* cublas();
@@ -58,7 +60,7 @@ class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
  private:
   StepPtr make(const OpView& op, Descs descs, Entry entry) override;
   int device_;
-  int multiprocessors_ = 1;
+  int multiprocessors_ = 1, architecture_ = 0;
   std::string name_;
   cudaStream_t transfers_ = nullptr;
   std::mutex libraries_mutex_;

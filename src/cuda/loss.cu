@@ -220,6 +220,7 @@ __device__ void for_each_of_warp(long long count, Visit&& visit) {
 }
 
 __global__ void sum_pixels(Inputs in, Scalars scalars, PixelSums* sums) {
+  begin_kernel();
   const Parameters p(in.op, scalars.get());
   const TensorDesc& desc = in.source.desc;
   for_each_of_warp(in.source.pixels(), [&](long long i) {
@@ -242,6 +243,7 @@ __device__ double weighted_loss(const Inputs& in, const Parameters& p, const Pix
 }
 
 __global__ void losses(Inputs in, Scalars scalars, Tensor destination) {
+  begin_kernel();
   const Parameters p(in.op, scalars.get());
   for (const Index at : elements(in.source)) {
     store(destination, at, static_cast<float>(weighted_loss(in, p, PixelSums{}, at)));
@@ -249,6 +251,7 @@ __global__ void losses(Inputs in, Scalars scalars, Tensor destination) {
 }
 /// The same for the soft-max: a warp for each pixel.
 __global__ void soft_max_losses(Inputs in, Scalars scalars, Tensor destination) {
+  begin_kernel();
   const Parameters p(in.op, scalars.get());
   const TensorDesc& desc = in.source.desc;
   for_each_of_warp(in.source.pixels(), [&](long long i) {
@@ -272,6 +275,7 @@ __device__ double counts(const Inputs& in, const Index& at) {
 /// A block for each row. Without `with_losses` the weights alone are counted.
 __global__ void sum_rows(Inputs in, Scalars scalars, const PixelSums* sums, bool with_losses,
                          RowSum* rows) {
+  begin_kernel();
   const Parameters p(in.op, scalars.get());
   const TensorDesc& desc = in.source.desc;
   const int n = static_cast<int>(blockIdx.x) / desc.h, y = static_cast<int>(blockIdx.x) % desc.h;
@@ -332,6 +336,7 @@ __device__ float reduced(const Loss& op, const TensorDesc& source, const Paramet
 /// A block for each image, or one for the batch.
 __global__ void reduce(Loss op, TensorDesc source, Scalars scalars, const RowSum* rows,
                        Tensor destination) {
+  begin_kernel();
   const Parameters p(op, scalars.get());
   const RowSum sum = sum_of_rows(op, source, rows);
   const int images = images_of_sum(op, source);
@@ -348,6 +353,7 @@ bool are_small(const Loss& op, const TensorDesc& source) {
          source.c <= most_channels;
 }
 __global__ void reduce_small(Inputs in, Scalars scalars, Tensor destination) {
+  begin_kernel();
   const Parameters p(in.op, scalars.get());
   const TensorDesc& desc = in.source.desc;
   const bool softmax = in.op.type == CNNLossType::SoftMaxCrossEntropy;
@@ -369,6 +375,7 @@ __global__ void reduce_small(Inputs in, Scalars scalars, Tensor destination) {
 
 /// R of the images, from the counts of weights. Blocks as in `reduce`.
 __global__ void reduction_factors(Loss op, TensorDesc source, const RowSum* rows, double* factors) {
+  begin_kernel();
   const double by = divisor(op, source, sum_of_rows(op, source, rows).weights);
   const int images = images_of_sum(op, source), first = static_cast<int>(blockIdx.x) * images;
   for (int i = static_cast<int>(threadIdx.x); i < images; i += block_threads) {
@@ -400,6 +407,7 @@ __device__ double gradient_of(const LossGradient& op, const Inputs& in, const Pa
 
 __global__ void gradients(LossGradient op, Inputs in, Scalars scalars, Arriving arriving,
                           Tensor destination) {
+  begin_kernel();
   const Parameters p(in.op, scalars.get());
   const long long count = in.source.pixels() * destination.desc.c;
   for (const Index at : Elements(count, in.source.desc.h, in.source.desc.w, destination.desc.c)) {
@@ -409,6 +417,7 @@ __global__ void gradients(LossGradient op, Inputs in, Scalars scalars, Arriving 
 /// The same for the soft-max: a warp for each pixel.
 __global__ void soft_max_gradients(LossGradient op, Inputs in, Scalars scalars, Arriving arriving,
                                    Tensor destination) {
+  begin_kernel();
   const Parameters p(in.op, scalars.get());
   const TensorDesc& desc = in.source.desc;
   const bool pulls = op.exactSoftMax != 0 && op.byLabels == 0;

@@ -12,6 +12,7 @@ __device__ float slope_of(const float* slopes, int channel) {
 }
 
 __global__ void evaluate(Activation f, Tensor source, const float* slopes, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     store(destination, at, activate(f, load(source, at), slope_of(slopes, at.c)));
   }
@@ -19,6 +20,7 @@ __global__ void evaluate(Activation f, Tensor source, const float* slopes, Tenso
 
 __global__ void multiply_derivative(Activation f, Tensor gradient, Tensor source,
                                     const float* slopes, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     const float slope = slope_of(slopes, at.c);
     store(destination, at, load(gradient, at) * derivative(f, load(source, at), slope));
@@ -27,12 +29,14 @@ __global__ void multiply_derivative(Activation f, Tensor gradient, Tensor source
 
 __global__ void evaluate_flat(Activation f, const float4* source, float4* destination,
                               long long count) {
+  begin_kernel();
   for (const long long i : grid_stride(count))
     destination[i] = each([&](float x) { return activate(f, x, 0.0F); }, source[i]);
 }
 
 __global__ void multiply_derivative_flat(Activation f, const float4* gradient, const float4* source,
                                          float4* destination, long long count) {
+  begin_kernel();
   for (const long long i : grid_stride(count)) {
     destination[i] =
         each([&](float g, float x) { return g * derivative(f, x, 0.0F); }, gradient[i], source[i]);

@@ -98,6 +98,7 @@ __device__ void store_pack(const Tensor& tensor, long long i, const Pack<width>&
 
 template <int width, int states, class Op>
 __global__ void update(Op op, ScalarsOf<typename Op::Scalars> given, Tensors tensors) {
+  begin_kernel();
   const typename Op::Scalars scalars = given.get();
   for (const long long i : grid_stride(tensors.values.count() / width)) {
     const Pack<width> raw = load_pack<width>(tensors.gradient, i),

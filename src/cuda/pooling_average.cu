@@ -49,6 +49,7 @@ struct Axes {
 
 template <class Sum>
 __global__ void pool(Axes axes, Tensor source, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     const Range lines = axes.y.taps(at.y), columns = axes.x.taps(at.x);
     Sum sum = 0;
@@ -65,6 +66,7 @@ __global__ void pool(Axes axes, Tensor source, Tensor destination) {
 
 template <class Sum>
 __global__ void gather(Axes axes, int originY, int originX, Tensor gradient, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     const Range lines = axes.y.windows(at.y + originY, gradient.desc.h);
     const Range columns = axes.x.windows(at.x + originX, gradient.desc.w);

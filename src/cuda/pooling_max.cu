@@ -44,6 +44,7 @@ __device__ Winner winner(const Window& window, const Tensor& source, const Index
 }
 
 __global__ void pool(Window window, Tensor source, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     store(destination, at, winner(window, source, at).value);
   }
@@ -51,6 +52,7 @@ __global__ void pool(Window window, Tensor source, Tensor destination) {
 
 /// One a gradient element, in row-major order.
 __global__ void find_winners(Window window, Tensor source, Tensor gradient, int* winners) {
+  begin_kernel();
   const TensorDesc& desc = gradient.desc;
   for (const long long i : grid_stride(gradient.count())) {
     winners[i] = winner(window, source, index_of(i, desc.h, desc.w, desc.c)).pixel;
@@ -80,6 +82,7 @@ __device__ Range readers(const Axis& axis, int at, int extent, int count) {
 /// `winners` may be null: they are found anew.
 __global__ void gather(PoolingMaxGradient op, Tensor gradient, Tensor source, Tensor destination,
                        const int* winners) {
+  begin_kernel();
   const Window& window = op.forward.window;
   const bool clamp = window.clampEdges != 0;
   const Axis vertical{window.kernelHeight, window.strideY, window.padTop, window.dilationY, clamp};
@@ -105,6 +108,7 @@ __global__ void gather(PoolingMaxGradient op, Tensor gradient, Tensor source, Te
 
 /// A thread for each window, which writes all of its pixels: for windows that tile the destination.
 __global__ void scatter(Window window, Tensor gradient, Tensor source, Tensor destination) {
+  begin_kernel();
   const TensorDesc& desc = destination.desc;
   for (const Index of : elements(gradient)) {
     const int pixel = winner(window, source, of).pixel;
@@ -150,6 +154,7 @@ __device__ float4 pool_taps(const float4& a, const float4& b, const float4& c, c
 /// A thread for each float or float4 of the destination; all is dense. `winners` may be null.
 template <class Value, class Winner>
 __global__ void pool_tiles(Tensor source, Tensor destination, Winner* winners) {
+  begin_kernel();
   constexpr int together = sizeof(Value) / sizeof(float);
   const TensorDesc& desc = destination.desc;
   const int channels = desc.c / together;

@@ -2,12 +2,15 @@
 
 #include <array>
 
+#include "cuda/launch.cuh"
+
 namespace cermet::cuda {
 namespace {
 
 constexpr int threads = sizeof(ScalarBlock) / sizeof(float4);
 
 __global__ void write(ScalarBlock scalars, float4* to, unsigned count) {
+  begin_kernel();
   if (threadIdx.x < count)
     to[threadIdx.x] = reinterpret_cast<const float4*>(scalars.bytes)[threadIdx.x];
 }
@@ -20,7 +23,8 @@ unsigned count_of(std::size_t bytes) {
 
 void write_scalars(cudaStream_t stream, const ScalarBlock& scalars, std::byte* to,
                    std::size_t bytes) {
-  write<<<1, threads, 0, stream>>>(scalars, reinterpret_cast<float4*>(to), count_of(bytes));
+  static_cast<void>(enqueue(stream, dim3(1), dim3(threads), 0, write, scalars,
+                            reinterpret_cast<float4*>(to), count_of(bytes)));
 }
 
 cudaError_t change_scalars(cudaGraphExec_t graph, cudaGraphNode_t node, const ScalarBlock& scalars,

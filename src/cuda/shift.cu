@@ -6,6 +6,7 @@ namespace cermet::cuda {
 namespace {
 
 __global__ void shift(Shift by, Tensor source, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     Index from{at.n, at.y + by.offsetY, at.x + by.offsetX, at.c};
     if (by.clampEdges != 0) {

@@ -25,6 +25,7 @@ __device__ float largest_of(float value) {
 
 template <int lanes>
 __global__ void soft_max(Tensor source, Tensor destination, bool logarithmic) {
+  begin_kernel();
   const TensorDesc& desc = source.desc;
   for (const long long i : grid_stride(source.pixels() * lanes)) {
     const int lane = static_cast<int>(i % lanes);
@@ -49,6 +50,7 @@ __global__ void soft_max(Tensor source, Tensor destination, bool logarithmic) {
 template <int lanes>
 __global__ void soft_max_gradient(Tensor gradient, Tensor result, Tensor destination,
                                   bool logarithmic) {
+  begin_kernel();
   const TensorDesc& desc = destination.desc;
   for (const long long i : grid_stride(destination.pixels() * lanes)) {
     const int lane = static_cast<int>(i % lanes);

@@ -71,6 +71,7 @@ struct Windows {
 };
 
 __global__ void normalize(Windows windows, Tensor destination) {
+  begin_kernel();
   for (const Index at : elements(destination)) {
     store(destination, at, windows.centre(at) * powf(windows.level(at), -windows.beta));
   }
@@ -83,6 +84,7 @@ struct Contributions {
 };
 
 __global__ void contribute(Windows windows, Tensor gradient, Contributions to) {
+  begin_kernel();
   for (const Index at : elements(gradient)) {
     const float t = windows.level(at), scaled = load(gradient, at) * powf(t, -windows.beta);
     store(to.direct, at, scaled);
@@ -91,6 +93,7 @@ __global__ void contribute(Windows windows, Tensor gradient, Contributions to) {
 }
 
 __global__ void gather(Windows windows, Contributions from, Tensor destination) {
+  begin_kernel();
   const double scale =
       -2.0 * static_cast<double>(windows.alpha) * static_cast<double>(windows.beta);
   const int rows = from.direct.desc.h, columns = from.direct.desc.w;

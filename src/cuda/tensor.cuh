@@ -1,10 +1,11 @@
 #pragma once
-// Tensors as kernels see them, and how kernels are launched.
+// Tensors as kernels see them.
 //
 // A kernel is a __global__ function that takes tensors by value and walks the elements (or pixels)
 // of one of them with a grid-stride loop:
 //
 //   __global__ void twice(Tensor source, Tensor destination) {
+//     begin_kernel();
 //     for (Index at : elements(destination)) store(destination, at, 2 * load(source, at));
 //   }
 //   ...
@@ -19,6 +20,7 @@
 #include <initializer_list>
 
 #include "cuda/engine.h"
+#include "cuda/launch.cuh"
 
 namespace cermet::cuda {
 
@@ -177,26 +179,6 @@ __device__ inline Elements elements(const Tensor& of) {
 /// The same for pixels: `c` is 0.
 __device__ inline Elements pixels(const Tensor& of) {
   return {of.pixels(), of.desc.h, of.desc.w, 1};
-}
-
-inline constexpr int block_threads = 256;
-
-/// Launches `kernel` with a thread for each of `count` pieces of work, or fewer that walk them.
-template <class... Parameters, class... Given>
-void launch(const Args& args, long long count, void (*kernel)(Parameters...), Given&&... given) {
-  if (count <= 0) return;
-  const long long blocks = (count + block_threads - 1) / block_threads;
-  constexpr long long most = 1LL << 16;
-  kernel<<<static_cast<unsigned>(blocks < most ? blocks : most), block_threads, 0,
-           args.stream->get()>>>(Parameters(given)...);
-}
-/// Launches `kernel` with `blocks` blocks of `block_threads` threads, for sums by block.
-template <class... Parameters, class... Given>
-void launch_blocks(const Args& args, long long blocks, void (*kernel)(Parameters...),
-                   Given&&... given) {
-  if (blocks <= 0) return;
-  kernel<<<static_cast<unsigned>(blocks), block_threads, 0, args.stream->get()>>>(
-      Parameters(given)...);
 }
 
 /// Sum over the block's threads, in a fixed order; every thread gets it. All threads must call.

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cuda/engine.h"
+#include "cuda/launch.cuh"
 
 namespace cermet::cuda {
 
@@ -88,16 +89,6 @@ __device__ inline bool is_aligned(const void* pointer) {
 // ---- tensors
 
 inline constexpr std::size_t most_shared_bytes = 200 * 1024;  // of a block
-
-/// Launches `kernel` with `bytes` of shared memory for each block.
-template <class... Parameters, class... Given>
-void launch_with(const Args& args, dim3 grid, int threads, std::size_t bytes,
-                 void (*kernel)(Parameters...), Given&&... given) {
-  args.stream->note(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                         static_cast<int>(bytes)),
-                    "shared memory");
-  kernel<<<grid, static_cast<unsigned>(threads), bytes, args.stream->get()>>>(Parameters(given)...);
-}
 
 /// Dense float32 with channels that are multiples of four.
 inline bool comes_in_fours(const TensorDesc& desc) {

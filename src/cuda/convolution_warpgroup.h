@@ -1,0 +1,47 @@
+#pragma once
+// Convolutions with the warpgroup products of sm_90 (convolution_warpgroup.cu).
+
+#include <optional>
+
+#include "cuda/convolution_problem.h"
+
+namespace cermet::cuda {
+
+/// How a block works: set up once for a problem, read by the kernels.
+struct WarpgroupTask {
+  static constexpr int most_steps = 64;
+  ConvolutionProblem::Kind kind = ConvolutionProblem::Kind::plain;
+  Window window{};
+  Grid source, result;
+  int images = 0, width = 0;  // width: of the result before it is pooled
+  float slope = 1;
+  bool turned = false, paired = false;
+
+  int rows = 0;     // of the result in an item
+  int columns = 0;  // and how far it is to the next item across
+  int second = 0;   // column where the second segment begins; 0: it is of the next image
+  int down = 1, across = 1, items = 1;
+  int patch_height = 1, patch_width = 1, patch_images = 1;
+  int plane = 1;              // fours of floats from one channel quad of a patch to the next
+  int patches = 2, stages = 3;  // in shared memory: of the source, of weights
+  int steps = 0, chunks = 1;  // products: of taps, of 32 source channels
+  unsigned offsets[most_steps] = {};  // of the first pixel in a patch  NOLINT(*-avoid-c-arrays)
+  Divisor by_across, by_down, by_patch_height, by_pooled_width, by_pooled_height;
+};
+
+class WarpgroupConvolution {
+ public:
+  /// None where the device, or the geometry, is not one that the kernels serve.
+  static std::optional<WarpgroupConvolution> of(const ConvolutionProblem& problem,
+                                                const Engine& engine);
+  [[nodiscard]] std::size_t scratch_bytes() const;
+  void operator()(const Args& args, const ConvolutionPointers& pointers) const;
+
+ private:
+  [[nodiscard]] int tiles() const;
+  [[nodiscard]] long long packed_floats() const;
+  WarpgroupTask task_;
+  int multiprocessors_ = 1;
+};
+
+}  // namespace cermet::cuda

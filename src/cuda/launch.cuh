@@ -1,0 +1,69 @@
+#pragma once
+// How kernels follow one another. A kernel may be put on the device while the one before it ends
+// (programmatic dependent launch, from sm_90 on), so each begins with `begin_kernel`, which waits
+// until the work before is done and its results can be seen. No kernel lets the next one begin any
+// sooner: blocks that wait would take the place of blocks that work.
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+
+#include "cuda/engine.h"
+
+namespace cermet::cuda {
+
+/// The first statement of every kernel (scripts/check_layers sees to it).
+__device__ inline void begin_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/// Enqueues `kernel`, with `bytes` of shared memory for each block.
+template <class... Parameters, class... Given>
+cudaError_t enqueue(cudaStream_t stream, dim3 grid, dim3 block, std::size_t bytes,
+                    void (*kernel)(Parameters...), Given&&... given) {
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = bytes;
+  config.stream = stream;
+  config.attrs = &overlap;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, kernel, Parameters(given)...);
+}
+
+inline constexpr int block_threads = 256;
+
+/// Launches `kernel` with `blocks` blocks of `block_threads` threads.
+template <class... Parameters, class... Given>
+void launch_blocks(const Args& args, long long blocks, void (*kernel)(Parameters...),
+                   Given&&... given) {
+  if (blocks <= 0) return;
+  args.stream->note(enqueue(args.stream->get(), dim3(static_cast<unsigned>(blocks)),
+                            dim3(block_threads), 0, kernel, Parameters(given)...),
+                    "a kernel launch");
+}
+/// Launches `kernel` with a thread for each of `count` pieces of work, or fewer that walk them.
+template <class... Parameters, class... Given>
+void launch(const Args& args, long long count, void (*kernel)(Parameters...), Given&&... given) {
+  const long long blocks = (count + block_threads - 1) / block_threads;
+  constexpr long long most = 1LL << 16;
+  launch_blocks(args, blocks < most ? blocks : most, kernel, Parameters(given)...);
+}
+/// Launches `kernel` with `bytes` of shared memory for each block.
+template <class... Parameters, class... Given>
+void launch_with(const Args& args, dim3 grid, int threads, std::size_t bytes,
+                 void (*kernel)(Parameters...), Given&&... given) {
+  args.stream->note(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                         static_cast<int>(bytes)),
+                    "shared memory");
+  args.stream->note(enqueue(args.stream->get(), grid, dim3(static_cast<unsigned>(threads)), bytes,
+                            kernel, Parameters(given)...),
+                    "a kernel launch");
+}
+
+}  // namespace cermet::cuda
