@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "cuda/convolution_tensor.h"
+#include "cuda/convolution_warpgroup.h"
 #include "cuda/tensor.cuh"
 #include "cuda/tensor_core.cuh"
 
@@ -299,9 +300,9 @@ __global__ void __launch_bounds__(threads) weigh(Task task, Pointers pointers) {
 }
 
 __global__ void add_shares(const float* sums, int shares, long long stride, long long weight_count,
-                           long long count, bool accumulate, float* weights, float* biases) {
+                           bool accumulate, float* weights, float* biases) {
   begin_kernel();
-  for (const long long i : grid_stride(count)) {
+  for (const long long i : grid_stride(stride)) {
     float sum = 0;
 #pragma unroll 8
     for (int share = 0; share < shares; ++share) sum += sums[share * stride + i];
@@ -313,13 +314,28 @@ __global__ void add_shares(const float* sums, int shares, long long stride, long
 /// `result`: height and width of the convolution's result.
 template <bool pooled>
 StepPtr make(const Convolution& op, bool accumulate, Descs slots, const TensorDesc& gradient,
-             const TensorDesc& source, std::array<int, 2> result, std::size_t first_slot) {
+             const TensorDesc& source, std::array<int, 2> result, std::size_t first_slot,
+             const Engine& engine) {
   const TensorDesc weights = slots[first_slot], biases = slots[first_slot + 1];
   if (op.reducedPrecision == 0 || op.groups != 1 || op.window.clampEdges != 0 ||
       !comes_in_fours(gradient) || !comes_in_fours(source) || !weights.present() ||
       !comes_in_fours(weights) || (biases.present() && biases.type != ElementType::float32))
     return nullptr;
   const Window& w = op.window;
+  const char* const name =
+      pooled ? "cuda TF32 weight gradient behind ReLU and 2x2" : "cuda TF32 weight gradient";
+  const std::size_t at_source = first_slot - 1;
+  const bool biased = biases.present();
+  if (const auto warpgroups = WarpgroupWeightGradient::of(
+          {w, source, gradient, result[0], result[1], pooled, biased}, engine)) {
+    const auto body = [=](const Args& args) {
+      (*warpgroups)(args,
+                    {args.at(0), pooled ? args.at<unsigned char>(1) : nullptr, args.at(at_source),
+                     args.at(first_slot), biased ? args.at(first_slot + 1) : nullptr},
+                    accumulate);
+    };
+    return make_step(slots, name, body, warpgroups->scratch_bytes());
+  }
   Task task;
   task.window = w;
   task.source = Grid(source);
@@ -353,38 +369,40 @@ StepPtr make(const Convolution& op, bool accumulate, Descs slots, const TensorDe
   const auto kernel = in_row ? &weigh<pooled, true> : &weigh<pooled, false>;
   const auto body = [=](const Args& args) {
     auto* sums = static_cast<float*>(args.scratch);
-    const std::size_t at_source = first_slot - 1;
     const dim3 grid(static_cast<unsigned>(task.shares),
                     static_cast<unsigned>(task.groups * task.chunks), static_cast<unsigned>(tiles));
     launch_with(args, grid, threads, shared_bytes<pooled>(task), kernel, task,
                 Pointers{args.at(0), pooled ? args.at<unsigned char>(1) : nullptr,
                          args.at(at_source), sums});
-    const long long weight_count = weights.count();
-    launch(args, task.sums(), add_shares, sums, task.shares, task.sums(), weight_count, task.sums(),
-           accumulate, args.at(first_slot), task.biased ? args.at(first_slot + 1) : nullptr);
+    sum_shares(args, sums, task.shares, task.sums(), weights.count(), accumulate,
+               args.at(first_slot), biased ? args.at(first_slot + 1) : nullptr);
   };
-  return make_step(
-      slots, pooled ? "cuda TF32 weight gradient behind ReLU and 2x2" : "cuda TF32 weight gradient",
-      body,
-      static_cast<std::size_t>(task.shares) * static_cast<std::size_t>(task.sums()) *
-          sizeof(float));
+  return make_step(slots, name, body,
+                   static_cast<std::size_t>(task.shares) * static_cast<std::size_t>(task.sums()) *
+                       sizeof(float));
 }
 
 }  // namespace
 
-StepPtr tensor_gradient_weights(const ConvolutionGradientWeights& op, Descs slots, Engine&) {
+void sum_shares(const Args& args, const float* sums, int shares, long long stride,
+                long long weight_count, bool accumulate, float* weights, float* biases) {
+  launch(args, stride, add_shares, sums, shares, stride, weight_count, accumulate, weights, biases);
+}
+
+StepPtr tensor_gradient_weights(const ConvolutionGradientWeights& op, Descs slots, Engine& engine) {
   using Op = ConvolutionGradientWeights;
   const TensorDesc gradient = slots[Op::gradient];
   return make<false>(op.forward, op.accumulate != 0, slots, gradient, slots[Op::source],
-                     {gradient.h, gradient.w}, Op::weightGradient);
+                     {gradient.h, gradient.w}, Op::weightGradient, engine);
 }
 
-StepPtr tensor_gradient_weights(const PooledConvolutionGradientWeights& op, Descs slots, Engine&) {
+StepPtr tensor_gradient_weights(const PooledConvolutionGradientWeights& op, Descs slots,
+                                Engine& engine) {
   using Op = PooledConvolutionGradientWeights;
   const TensorDesc gradient = slots[Op::gradient];
   if (!slots[Op::winners].dense()) return nullptr;
   return make<true>(op.forward, op.accumulate != 0, slots, gradient, slots[Op::source],
-                    {2 * gradient.h, 2 * gradient.w}, Op::weightGradient);
+                    {2 * gradient.h, 2 * gradient.w}, Op::weightGradient, engine);
 }
 
 }  // namespace cermet::cuda

@@ -17,6 +17,7 @@
 
 #include "cuda/pooled.cuh"
 #include "cuda/tensor.cuh"
+#include "cuda/warpgroup.cuh"
 
 namespace cermet::cuda {
 namespace {
@@ -34,139 +35,6 @@ constexpr int group_threads = 128, loaders = 96;
 constexpr int threads = (groups + 1) * group_threads;
 constexpr std::size_t barrier_bytes = 256;
 constexpr std::size_t most_bytes = 227 * 1024;  // of shared memory
-
-// ---- instructions
-
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-
-/// Where a matrix lies in shared memory: eight rows of 16 bytes are adjacent. `low`: the address
-/// and the distance from four columns to the next four; `down`: from eight rows to the next eight;
-/// all in 16 bytes.
-__device__ std::uint64_t matrix_at(unsigned low, int down) {
-  return static_cast<std::uint64_t>(down) << 32 | low;
-}
-__device__ unsigned low_of(unsigned address, int across) {
-  return address >> 4 | static_cast<unsigned>(across) << 16;
-}
-
-#define CERMET_SUMS(i) "+f"(sums[i]), "+f"(sums[(i) + 1]), "+f"(sums[(i) + 2]), "+f"(sums[(i) + 3])
-
-/// sums += a * b, or = a * b where `more` is 0: 64 rows, `columns` columns, 8 deep. A thread has of
-/// each eight columns rows 16 warp + lane / 4 and eight further down, and columns 2 (lane % 4) and
-/// the next.
-template <int columns>
-struct Product;
-template <>
-struct Product<56> {
-  static __device__ void add(float (&sums)[28], std::uint64_t a, std::uint64_t b, unsigned more) {
-    asm volatile(
-        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %30, 0;\n\t"
-        "wgmma.mma_async.sync.aligned.m64n56k8.f32.tf32.tf32 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27"
-        "}, %28, %29, p, 1, 1;\n\t}"
-        : CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16),
-          CERMET_SUMS(20), CERMET_SUMS(24)
-        : "l"(a), "l"(b), "r"(more));
-  }
-};
-template <>
-struct Product<64> {
-  static __device__ void add(float (&sums)[32], std::uint64_t a, std::uint64_t b, unsigned more) {
-    asm volatile(
-        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %34, 0;\n\t"
-        "wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-        "}, %32, %33, p, 1, 1;\n\t}"
-        : CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16),
-          CERMET_SUMS(20), CERMET_SUMS(24), CERMET_SUMS(28)
-        : "l"(a), "l"(b), "r"(more));
-  }
-};
-template <>
-struct Product<112> {
-  static __device__ void add(float (&sums)[56], std::uint64_t a, std::uint64_t b, unsigned more) {
-    asm volatile(
-        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %58, 0;\n\t"
-        "wgmma.mma_async.sync.aligned.m64n112k8.f32.tf32.tf32 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-        "%47, %48, %49, %50, %51, %52, %53, %54, %55"
-        "}, %56, %57, p, 1, 1;\n\t}"
-        : CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16),
-          CERMET_SUMS(20), CERMET_SUMS(24), CERMET_SUMS(28), CERMET_SUMS(32), CERMET_SUMS(36),
-          CERMET_SUMS(40), CERMET_SUMS(44), CERMET_SUMS(48), CERMET_SUMS(52)
-        : "l"(a), "l"(b), "r"(more));
-  }
-};
-template <>
-struct Product<128> {
-  static __device__ void add(float (&sums)[64], std::uint64_t a, std::uint64_t b, unsigned more) {
-    asm volatile(
-        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %66, 0;\n\t"
-        "wgmma.mma_async.sync.aligned.m64n128k8.f32.tf32.tf32 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-        "%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-        "%62, %63"
-        "}, %64, %65, p, 1, 1;\n\t}"
-        : CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16),
-          CERMET_SUMS(20), CERMET_SUMS(24), CERMET_SUMS(28), CERMET_SUMS(32), CERMET_SUMS(36),
-          CERMET_SUMS(40), CERMET_SUMS(44), CERMET_SUMS(48), CERMET_SUMS(52), CERMET_SUMS(56),
-          CERMET_SUMS(60)
-        : "l"(a), "l"(b), "r"(more));
-  }
-};
-#undef CERMET_SUMS
-
-__device__ void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-/// Waits until at most `pending` groups of products are under way.
-template <int pending>
-__device__ void wait_for_products() {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
-}
-
-/// A barrier in shared memory, by address.
-__device__ void set_up(unsigned barrier, unsigned arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
-}
-/// Once for each thread that is `chosen`.
-__device__ void arrive(unsigned barrier, bool chosen = true) {
-  asm volatile(
-      "{\n\t.reg .pred chosen;\n\t"
-      "setp.ne.u32 chosen, %1, 0;\n\t"
-      "@chosen mbarrier.arrive.shared::cta.b64 _, [%0];\n\t}" ::"r"(barrier),
-      "r"(static_cast<unsigned>(chosen))
-      : "memory");
-}
-__device__ void wait(unsigned barrier, unsigned phase) {
-  asm volatile(
-      "{\n\t.reg .pred done;\n\t"
-      "again:\n\t"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n\t"
-      "@!done bra again;\n\t}" ::"r"(barrier),
-      "r"(phase)
-      : "memory");
-}
-/// Copies to shared memory; `barrier` completes with it.
-__device__ void copy_stage(unsigned to, const float* from, unsigned barrier) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier),
-               "r"(stage_bytes)
-               : "memory");
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
-          "r"(to),
-      "l"(from), "r"(stage_bytes), "r"(barrier)
-      : "memory");
-}
-/// What this thread stored in shared memory can be seen by products and copies.
-__device__ void publish() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-
-#endif
 
 // ---- weights
 
@@ -289,9 +157,9 @@ __device__ void feed_weights(const WarpgroupTask& task, const Shared& shared, co
   unsigned phase = 1;  // of the time before
   for (int i = 0; i < all; ++i) {
     if (i >= task.stages) wait(shared.stage_empty(stage), phase);
-    copy_stage(shared.ring + static_cast<unsigned>(stage) * stage_bytes,
-               packed + static_cast<long long>(number * task.steps + step) * stage_floats,
-               shared.stage_full(stage));
+    copy_bulk(shared.ring + static_cast<unsigned>(stage) * stage_bytes,
+              packed + static_cast<long long>(number * task.steps + step) * stage_floats,
+              stage_bytes, shared.stage_full(stage));
     if (++stage == task.stages) {
       stage = 0;
       phase ^= 1;

@@ -1,6 +1,8 @@
 #pragma once
-// Convolutions with the warpgroup products of sm_90 (convolution_warpgroup.cu).
+// Convolutions and their gradients with the warpgroup products of sm_90 (convolution_warpgroup.cu,
+// convolution_warpgroup_weights.cu).
 
+#include <array>
 #include <optional>
 
 #include "cuda/convolution_problem.h"
@@ -22,9 +24,9 @@ struct WarpgroupTask {
   int second = 0;   // column where the second segment begins; 0: it is of the next image
   int down = 1, across = 1, items = 1;
   int patch_height = 1, patch_width = 1, patch_images = 1;
-  int plane = 1;              // fours of floats from one channel quad of a patch to the next
+  int plane = 1;                // fours of floats from one channel quad of a patch to the next
   int patches = 2, stages = 3;  // in shared memory: of the source, of weights
-  int steps = 0, chunks = 1;  // products: of taps, of 32 source channels
+  int steps = 0, chunks = 1;    // products: of taps, of 32 source channels
   unsigned offsets[most_steps] = {};  // of the first pixel in a patch  NOLINT(*-avoid-c-arrays)
   Divisor by_across, by_down, by_patch_height, by_pooled_width, by_pooled_height;
 };
@@ -43,5 +45,62 @@ class WarpgroupConvolution {
   WarpgroupTask task_;
   int multiprocessors_ = 1;
 };
+
+// ---- weight gradients
+
+struct WeightGradientProblem {
+  Window window{};
+  TensorDesc source{}, gradient{};  // the gradient may be pooled
+  int height = 0, width = 0;        // of the result
+  bool pooled = false, biased = false;
+};
+
+struct WeightGradientPointers {
+  const float* gradient;
+  const unsigned char* winners;  // of a pooled gradient
+  const float* source;
+  float* weights;
+  float* biases;  // may be null
+};
+
+struct WarpgroupWeightTask {
+  static constexpr int inputs = 32, outputs = 64;  // channels of a block
+  static constexpr int columns = 16;               // of an item
+  Window window{};
+  Grid source, gradient;
+  int rows = 0, items = 0, shares = 1;
+  int pairs = 1;  // of adjacent taps
+  bool biased = false;
+  Divisor by_across, by_down;
+
+  [[nodiscard]] __host__ __device__ int taps() const {
+    return window.kernelWidth * window.kernelHeight;
+  }
+  [[nodiscard]] __host__ __device__ long long weights() const {
+    return static_cast<long long>(gradient.channels) * taps() * source.channels;
+  }
+  /// Of one share: weights, then biases.
+  [[nodiscard]] __host__ __device__ long long sums() const {
+    return weights() + (biased ? gradient.channels : 0);
+  }
+};
+
+class WarpgroupWeightGradient {
+ public:
+  /// None where the device, or the geometry, is not one that the kernels serve.
+  static std::optional<WarpgroupWeightGradient> of(const WeightGradientProblem& problem,
+                                                   const Engine& engine);
+  [[nodiscard]] std::size_t scratch_bytes() const;
+  void operator()(const Args& args, const WeightGradientPointers& pointers, bool accumulate) const;
+
+ private:
+  WarpgroupWeightTask task_;
+  std::array<int, 3> blocks_{};
+  bool pooled_ = false;
+};
+
+/// Adds `shares` lots of sums, `stride` apart, in order: `weight_count` of weights, then biases.
+void sum_shares(const Args& args, const float* sums, int shares, long long stride,
+                long long weight_count, bool accumulate, float* weights, float* biases);
 
 }  // namespace cermet::cuda
