@@ -12,6 +12,7 @@ StepPtr tensor_convolution(const PooledConvolution& op, Descs slots, Engine& eng
 StepPtr tensor_gradient_data(const ConvolutionGradientData& op, Descs slots, Engine& engine);
 StepPtr tensor_gradient_data(const PooledConvolutionGradientData& op, Descs slots, Engine& engine);
 StepPtr tensor_gradient_weights(const ConvolutionGradientWeights& op, Descs slots, Engine& engine);
-StepPtr tensor_gradient_weights(const PooledConvolutionGradientWeights& op, Descs slots, Engine& engine);
+StepPtr tensor_gradient_weights(const PooledConvolutionGradientWeights& op, Descs slots,
+                                Engine& engine);
 
 }  // namespace cermet::cuda

@@ -21,7 +21,7 @@ __device__ inline void begin_kernel() {
 
 /// Enqueues `kernel`, with `bytes` of shared memory for each block.
 template <class... Parameters, class... Given>
-cudaError_t enqueue(cudaStream_t stream, dim3 grid, dim3 block, std::size_t bytes,
+cudaError_t enqueue(const CudaStream& stream, dim3 grid, dim3 block, std::size_t bytes,
                     void (*kernel)(Parameters...), Given&&... given) {
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -30,9 +30,9 @@ cudaError_t enqueue(cudaStream_t stream, dim3 grid, dim3 block, std::size_t byte
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = bytes;
-  config.stream = stream;
+  config.stream = stream.get();
   config.attrs = &overlap;
-  config.numAttrs = 1;
+  config.numAttrs = stream.overlaps_kernels() ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, Parameters(given)...);
 }
 
@@ -43,8 +43,8 @@ template <class... Parameters, class... Given>
 void launch_blocks(const Args& args, long long blocks, void (*kernel)(Parameters...),
                    Given&&... given) {
   if (blocks <= 0) return;
-  args.stream->note(enqueue(args.stream->get(), dim3(static_cast<unsigned>(blocks)),
-                            dim3(block_threads), 0, kernel, Parameters(given)...),
+  args.stream->note(enqueue(*args.stream, dim3(static_cast<unsigned>(blocks)), dim3(block_threads),
+                            0, kernel, Parameters(given)...),
                     "a kernel launch");
 }
 /// Launches `kernel` with a thread for each of `count` pieces of work, or fewer that walk them.
@@ -61,8 +61,8 @@ void launch_with(const Args& args, dim3 grid, int threads, std::size_t bytes,
   args.stream->note(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                          static_cast<int>(bytes)),
                     "shared memory");
-  args.stream->note(enqueue(args.stream->get(), grid, dim3(static_cast<unsigned>(threads)), bytes,
-                            kernel, Parameters(given)...),
+  args.stream->note(enqueue(*args.stream, grid, dim3(static_cast<unsigned>(threads)), bytes, kernel,
+                            Parameters(given)...),
                     "a kernel launch");
 }
 

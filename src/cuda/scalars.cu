@@ -21,7 +21,7 @@ unsigned count_of(std::size_t bytes) {
 
 }  // namespace
 
-void write_scalars(cudaStream_t stream, const ScalarBlock& scalars, std::byte* to,
+void write_scalars(const CudaStream& stream, const ScalarBlock& scalars, std::byte* to,
                    std::size_t bytes) {
   static_cast<void>(enqueue(stream, dim3(1), dim3(threads), 0, write, scalars,
                             reinterpret_cast<float4*>(to), count_of(bytes)));

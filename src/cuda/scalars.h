@@ -6,6 +6,8 @@
 
 #include <cstddef>
 
+#include "cuda/stream.h"
+
 namespace cermet::cuda {
 
 /// As many bytes as parameters of a kernel may have, and room for the other two.
@@ -15,7 +17,7 @@ struct ScalarBlock {
 };
 
 /// Enqueues the kernel.
-void write_scalars(cudaStream_t stream, const ScalarBlock& scalars, std::byte* to,
+void write_scalars(const CudaStream& stream, const ScalarBlock& scalars, std::byte* to,
                    std::size_t bytes);
 /// Gives the kernel, which is `node` of `graph`, other scalars.
 [[nodiscard]] cudaError_t change_scalars(cudaGraphExec_t graph, cudaGraphNode_t node,

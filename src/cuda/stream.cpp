@@ -47,6 +47,10 @@ struct CudaStream::Captured {
 
 CudaStream::CudaStream(int device) : device_(device) {
   check(cudaSetDevice(device), "cudaSetDevice");
+  int major = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+        "cudaDeviceGetAttribute");
+  overlaps_kernels_ = major >= 9;
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   for (cudaEvent_t& event : events_)
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
@@ -122,7 +126,7 @@ bool CudaStream::capture_into(Captured& list) {
     return false;
   }
   if (list.runs.size() * max_scalar_bytes <= ScalarBlock::size) {
-    write_scalars(stream_, {}, list.scalars, list.runs.size() * max_scalar_bytes);
+    write_scalars(*this, {}, list.scalars, list.runs.size() * max_scalar_bytes);
     const cudaGraphNode_t* node = nullptr;
     std::size_t count = 0;
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;

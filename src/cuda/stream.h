@@ -31,6 +31,8 @@ class CudaStream final : public Stream {
   CudaStream& operator=(const CudaStream&) = delete;
 
   [[nodiscard]] cudaStream_t get() const { return stream_; }
+  /// Whether kernels may begin while the one before them ends (launch.cuh).
+  [[nodiscard]] bool overlaps_kernels() const { return overlaps_kernels_; }
   /// Keeps the first failure to enqueue something, until `wait` throws it.
   void note(cudaError_t code, const char* what) {
     if (code != cudaSuccess) fail(code, what);
@@ -59,6 +61,7 @@ class CudaStream final : public Stream {
 
   static constexpr std::size_t most_in_flight = 64;
   int device_;
+  bool overlaps_kernels_ = false;
   cudaStream_t stream_ = nullptr;
   std::shared_ptr<const CudnnHandle> cudnn_;  // made when it is needed first
   std::list<Captured> lists_;                 // the last used one first
