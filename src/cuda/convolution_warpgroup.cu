@@ -8,8 +8,9 @@
 // that both use; three warps fetch, round and store the patches of the items to come.
 //
 // Results of up to 32 channels fill the 64 rows as well: even rows of eight have a tap, odd ones
-// its right neighbour, whose products belong to the pixel on the left (`paired`). Where the last tap
-// of a row has no neighbour, its place is multiplied by 0: a NaN there is seen one pixel too far.
+// its right neighbour, whose products belong to the pixel on the left (`paired`). Where the last
+// tap of a row has no neighbour, its place is multiplied by 0: a NaN there is seen one pixel too
+// far.
 
 #include "cuda/convolution_warpgroup.h"
 
