@@ -493,7 +493,10 @@ void CommandBuffer::enqueue() {
   detail::Recording& open = recording();
   open.queue_->enqueue(open);
 }
-void CommandBuffer::commit() { recording().queue_->commit(root()); }
+void CommandBuffer::commit() {
+  const std::shared_ptr<detail::Recording> open = root();
+  open->queue_->commit(open);  // which refuses the second of two threads
+}
 void CommandBuffer::commitAndContinue() {
   const std::shared_ptr<detail::QueueImpl> queue = recording().queue_;
   const std::shared_ptr<detail::Recording> old = root();
