@@ -20,96 +20,79 @@ __device__ inline unsigned low_of(unsigned address, int across) {
   return address >> 4 | static_cast<unsigned>(across) << 16;
 }
 
+// The sums of a thread, 28, 32, 56 or 64 of them: their places in the text of an instruction, and
+// what stands there.
+#define CERMET_PLACES_28                                                             \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, " \
+  "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27"
+#define CERMET_PLACES_32 \
+  CERMET_PLACES_28       \
+  ", %28, %29, %30, %31"
+#define CERMET_PLACES_56                                                               \
+  CERMET_PLACES_32                                                                     \
+  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55"
+#define CERMET_PLACES_64 \
+  CERMET_PLACES_56       \
+  ", %56, %57, %58, %59, %60, %61, %62, %63"
 #define CERMET_SUMS(i) "+f"(sums[i]), "+f"(sums[(i) + 1]), "+f"(sums[(i) + 2]), "+f"(sums[(i) + 3])
+#define CERMET_SUMS_28                                                              \
+  CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16), \
+      CERMET_SUMS(20), CERMET_SUMS(24)
+#define CERMET_SUMS_32 CERMET_SUMS_28, CERMET_SUMS(28)
+#define CERMET_SUMS_56                                                                \
+  CERMET_SUMS_32, CERMET_SUMS(32), CERMET_SUMS(36), CERMET_SUMS(40), CERMET_SUMS(44), \
+      CERMET_SUMS(48), CERMET_SUMS(52)
+#define CERMET_SUMS_64 CERMET_SUMS_56, CERMET_SUMS(56), CERMET_SUMS(60)
+// The instruction for `columns`, which adds to the sums unless place `more` is 0.
+#define CERMET_PRODUCT(columns, count, left, right, more)                                         \
+  "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %" #more                                                  \
+  ", 0;\n\twgmma.mma_async.sync.aligned.m64n" #columns "k8.f32.tf32.tf32 {" CERMET_PLACES_##count \
+      "}, " left ", %" #right ", p, 1, 1;\n\t}"
 
 /// sums += a * b, or = a * b where `more` is 0: 64 rows, `columns` columns, 8 deep. A thread has of
 /// each eight columns rows 16 warp + lane / 4 and eight further down, and columns 2 (lane % 4) and
 /// the next.
 template <int columns>
 struct Product;
-template <>
-struct Product<56> {
-  static __device__ void add(float (&sums)[28], std::uint64_t a, std::uint64_t b, unsigned more) {
-    asm volatile(
-        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %30, 0;\n\t"
-        "wgmma.mma_async.sync.aligned.m64n56k8.f32.tf32.tf32 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27"
-        "}, %28, %29, p, 1, 1;\n\t}"
-        : CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16),
-          CERMET_SUMS(20), CERMET_SUMS(24)
-        : "l"(a), "l"(b), "r"(more));
-  }
-};
-template <>
-struct Product<64> {
-  static __device__ void add(float (&sums)[32], std::uint64_t a, std::uint64_t b, unsigned more) {
-    asm volatile(
-        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %34, 0;\n\t"
-        "wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-        "}, %32, %33, p, 1, 1;\n\t}"
-        : CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16),
-          CERMET_SUMS(20), CERMET_SUMS(24), CERMET_SUMS(28)
-        : "l"(a), "l"(b), "r"(more));
-  }
-};
-template <>
-struct Product<112> {
-  static __device__ void add(float (&sums)[56], std::uint64_t a, std::uint64_t b, unsigned more) {
-    asm volatile(
-        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %58, 0;\n\t"
-        "wgmma.mma_async.sync.aligned.m64n112k8.f32.tf32.tf32 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-        "%47, %48, %49, %50, %51, %52, %53, %54, %55"
-        "}, %56, %57, p, 1, 1;\n\t}"
-        : CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16),
-          CERMET_SUMS(20), CERMET_SUMS(24), CERMET_SUMS(28), CERMET_SUMS(32), CERMET_SUMS(36),
-          CERMET_SUMS(40), CERMET_SUMS(44), CERMET_SUMS(48), CERMET_SUMS(52)
-        : "l"(a), "l"(b), "r"(more));
-  }
-};
-template <>
-struct Product<128> {
-  static __device__ void add(float (&sums)[64], std::uint64_t a, std::uint64_t b, unsigned more) {
-    asm volatile(
-        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %66, 0;\n\t"
-        "wgmma.mma_async.sync.aligned.m64n128k8.f32.tf32.tf32 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-        "%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-        "%62, %63"
-        "}, %64, %65, p, 1, 1;\n\t}"
-        : CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16),
-          CERMET_SUMS(20), CERMET_SUMS(24), CERMET_SUMS(28), CERMET_SUMS(32), CERMET_SUMS(36),
-          CERMET_SUMS(40), CERMET_SUMS(44), CERMET_SUMS(48), CERMET_SUMS(52), CERMET_SUMS(56),
-          CERMET_SUMS(60)
-        : "l"(a), "l"(b), "r"(more));
-  }
-};
-/// The same with the left factor in registers: rows 16 warp + lane / 4 and eight further down of
-/// column lane % 4, then of column lane % 4 + 4.
+#define CERMET_DEFINE_PRODUCT(columns, count, left, right, number_of_more)             \
+  template <>                                                                          \
+  struct Product<columns> {                                                            \
+    static __device__ void add(float (&sums)[count], std::uint64_t a, std::uint64_t b, \
+                               unsigned more) {                                        \
+      asm volatile(CERMET_PRODUCT(columns, count, "%" #left, right, number_of_more)    \
+                   : CERMET_SUMS_##count                                               \
+                   : "l"(a), "l"(b), "r"(more));                                       \
+    }                                                                                  \
+  };
+CERMET_DEFINE_PRODUCT(56, 28, 28, 29, 30)
+CERMET_DEFINE_PRODUCT(64, 32, 32, 33, 34)
+CERMET_DEFINE_PRODUCT(112, 56, 56, 57, 58)
+CERMET_DEFINE_PRODUCT(128, 64, 64, 65, 66)
+
+/// The same for 64 columns with the left factor in registers: rows 16 warp + lane / 4 and eight
+/// further down of column lane % 4, then of column lane % 4 + 4.
 struct ProductOfRegisters {
   static __device__ void add(float (&sums)[32], const float (&a)[4], std::uint64_t b,
                              unsigned more) {
-    asm volatile(
-        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %37, 0;\n\t"
-        "wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, "
-        "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-        "}, {%32, %33, %34, %35}, %36, p, 1, 1;\n\t}"
-        : CERMET_SUMS(0), CERMET_SUMS(4), CERMET_SUMS(8), CERMET_SUMS(12), CERMET_SUMS(16),
-          CERMET_SUMS(20), CERMET_SUMS(24), CERMET_SUMS(28)
-        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
-          "r"(__float_as_uint(a[3])), "l"(b), "r"(more));
+    asm volatile(CERMET_PRODUCT(64, 32, "{%32, %33, %34, %35}", 36, 37)
+                 : CERMET_SUMS_32
+                 : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])),
+                   "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])), "l"(b), "r"(more));
   }
 };
 
+#undef CERMET_DEFINE_PRODUCT
+#undef CERMET_PRODUCT
+#undef CERMET_SUMS_64
+#undef CERMET_SUMS_56
+#undef CERMET_SUMS_32
+#undef CERMET_SUMS_28
 #undef CERMET_SUMS
+#undef CERMET_PLACES_64
+#undef CERMET_PLACES_56
+#undef CERMET_PLACES_32
+#undef CERMET_PLACES_28
 
 __device__ inline void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void commit_products() {
