@@ -194,8 +194,6 @@ struct Block {
   static constexpr int quads = chunk / 4, pixel_step = T::threads / quads;
   static __device__ int first_pixel() { return static_cast<int>(threadIdx.x) / quads; }
 
-  static __device__ int floor_half(int x) { return x >= 0 ? x / 2 : -((1 - x) / 2); }
-
   /// Rounds the patch; spreads a pooled source over it.
   __device__ void refine(int number) const {
     const Boxes& boxes = task.boxes;

@@ -9,6 +9,9 @@
 
 namespace cermet::cuda {
 
+inline constexpr int warpgroup_architecture = 90;
+inline constexpr std::size_t most_warpgroup_bytes = 227 * 1024;  // of shared memory
+
 /// How a block works: set up once for a problem, read by the kernels.
 struct WarpgroupTask {
   static constexpr int most_steps = 64;

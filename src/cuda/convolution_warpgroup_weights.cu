@@ -44,7 +44,7 @@ struct Layout {
   static constexpr std::size_t bytes =
       barrier_bytes +
       sizeof(float4) * static_cast<std::size_t>(bias_fours + buffers * buffer_fours);
-  static_assert(bytes <= 227 * 1024);
+  static_assert(bytes <= most_warpgroup_bytes);
 };
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -81,11 +81,6 @@ __device__ Corner corner_of(const Task& task, int item) {
   const auto [row, x] = divide(item, task.by_across);
   const auto [image, y] = divide(row, task.by_down);
   return {image, y * task.rows, x * columns};
-}
-
-__device__ float4 load_four(const float* from, bool aligned) {
-  if (aligned) return *reinterpret_cast<const float4*>(from);
-  return {from[0], from[1], from[2], from[3]};
 }
 
 /// Loads every other item, by four warps.
@@ -386,17 +381,14 @@ Kernel kernel_for(int rows, int taps_down, bool pooled) {
   return {};
 }
 
-int divide_up(int a, int b) { return (a + b - 1) / b; }
-
 }  // namespace
 
 std::optional<WarpgroupWeightGradient> WarpgroupWeightGradient::of(
     const WeightGradientProblem& problem, const Engine& engine) {
-  constexpr int hopper = 90;
   const Window& w = problem.window;
   const int narrow = columns / 2;  // half of the products would be with nothing
-  if (engine.architecture() != hopper || w.strideX != 1 || w.strideY != 1 || w.dilationX != 1 ||
-      w.dilationY != 1 || problem.width <= narrow ||
+  if (engine.architecture() != warpgroup_architecture || w.strideX != 1 || w.strideY != 1 ||
+      w.dilationX != 1 || w.dilationY != 1 || problem.width <= narrow ||
       kernel_for(8, w.kernelHeight, false).run == nullptr)
     return std::nullopt;
   WarpgroupWeightGradient made;

@@ -86,7 +86,17 @@ __device__ inline bool is_aligned(const void* pointer) {
   return reinterpret_cast<unsigned long long>(pointer) % 16 == 0;
 }
 
+__device__ inline float4 load_four(const float* from, bool aligned) {
+  if (aligned) return *reinterpret_cast<const float4*>(from);
+  return {from[0], from[1], from[2], from[3]};
+}
+
 // ---- tensors
+
+/// a / b, rounded up; both positive.
+inline int divide_up(int a, int b) { return (a + b - 1) / b; }
+/// The pooled row or column that one of 2x2 windows lies under.
+__device__ inline int floor_half(int x) { return x >= 0 ? x / 2 : -((1 - x) / 2); }
 
 inline constexpr std::size_t most_shared_bytes = 200 * 1024;  // of a block
 
