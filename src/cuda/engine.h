@@ -39,6 +39,7 @@ class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
   [[nodiscard]] void* allocate(std::size_t bytes) override;
   void release(void* memory, std::size_t bytes) noexcept override;
   void fill_zero(void* memory, std::size_t bytes) override;
+  [[nodiscard]] std::size_t memory_worth_sharing() const override { return std::size_t{256} << 20; }
   [[nodiscard]] std::unique_ptr<Stream> make_stream() override;
   [[nodiscard]] std::string name() const override { return name_; }
   [[nodiscard]] int threads() const override { return 1; }
@@ -87,7 +88,7 @@ struct Args {
 };
 
 /// A step whose run is `body(const Args&)`: it launches kernels on `args.stream` and captures what
-/// it needs by value.
+/// it needs by value. Where `Body` is Joinable (cuda/joining.h), so is the step.
 template <class Body>
 StepPtr make_step(Descs slots, std::string implementation, Body body,
                   std::size_t scratch_bytes = 0) {
@@ -104,12 +105,11 @@ StepPtr make_step(Descs slots, std::string implementation, Body body,
     const Body* body;
     Args args;
   };
-  struct Own final : Step {
-    explicit Own(Body what) : body(std::move(what)) {}
+  struct Own final : Step, Body {
+    explicit Own(Body what) : Body(std::move(what)) {}
     [[nodiscard]] std::unique_ptr<BoundStep> bind() const override {
-      return std::make_unique<Bound>(&body);
+      return std::make_unique<Bound>(this);
     }
-    Body body;
   };
   auto step = std::make_shared<Own>(std::move(body));
   step->slots.assign(slots.begin(), slots.end());

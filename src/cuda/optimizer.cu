@@ -3,7 +3,12 @@
 // be the values or the gradient. Fused multiply-adds stand where the CPU has them.
 
 #include <array>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <typeinfo>
 
+#include "cuda/joining.h"
 #include "cuda/tensor.cuh"
 
 namespace cermet::cuda {
@@ -95,28 +100,42 @@ __device__ void store_pack(const Tensor& tensor, long long i, const Pack<width>&
     static_cast<Pack<width>*>(tensor.data)[i] = pack;
   }
 }
+template <int width>
+__device__ Pack<width> load_pack(const float* array, long long i) {
+  return reinterpret_cast<const Pack<width>*>(array)[i];
+}
+template <int width>
+__device__ void store_pack(float* array, long long i, const Pack<width>& pack) {
+  reinterpret_cast<Pack<width>*>(array)[i] = pack;
+}
+
+/// Updates pack `i` of the tensors.
+template <int width, int states, class Op, class Memory>
+__device__ void update_pack(const Op& op, const typename Op::Scalars& scalars,
+                            const Memory& tensors, long long i) {
+  const Pack<width> raw = load_pack<width>(tensors.gradient, i),
+                    w = load_pack<width>(tensors.values, i);
+  Pack<width> kept[most_states], result;
+#pragma unroll
+  for (int k = 0; k < states; ++k) kept[k] = load_pack<width>(tensors.states[k], i);
+#pragma unroll
+  for (int e = 0; e < width; ++e) {
+    float state[most_states] = {};
+    for (int k = 0; k < states; ++k) state[k] = kept[k].of[e];
+    result.of[e] = updated<states>(op, scalars, raw.of[e], w.of[e], state);
+    for (int k = 0; k < states; ++k) kept[k].of[e] = state[k];
+  }
+#pragma unroll
+  for (int k = 0; k < states; ++k) store_pack(tensors.states[k], i, kept[k]);
+  store_pack(tensors.result, i, result);
+}
 
 template <int width, int states, class Op>
 __global__ void update(Op op, ScalarsOf<typename Op::Scalars> given, Tensors tensors) {
   begin_kernel();
   const typename Op::Scalars scalars = given.get();
-  for (const long long i : grid_stride(tensors.values.count() / width)) {
-    const Pack<width> raw = load_pack<width>(tensors.gradient, i),
-                      w = load_pack<width>(tensors.values, i);
-    Pack<width> kept[most_states], result;
-#pragma unroll
-    for (int k = 0; k < states; ++k) kept[k] = load_pack<width>(tensors.states[k], i);
-#pragma unroll
-    for (int e = 0; e < width; ++e) {
-      float state[most_states] = {};
-      for (int k = 0; k < states; ++k) state[k] = kept[k].of[e];
-      result.of[e] = updated<states>(op, scalars, raw.of[e], w.of[e], state);
-      for (int k = 0; k < states; ++k) kept[k].of[e] = state[k];
-    }
-#pragma unroll
-    for (int k = 0; k < states; ++k) store_pack(tensors.states[k], i, kept[k]);
-    store_pack(tensors.result, i, result);
-  }
+  for (const long long i : grid_stride(tensors.values.count() / width))
+    update_pack<width, states>(op, scalars, tensors, i);
 }
 
 /// The update of a step whose slots are `op`'s, with those `state_slots` that are present.
@@ -141,36 +160,136 @@ void launch_update(const Args& args, const Op& op, Descs slots,
   }
 }
 
+// ---- updates of several tensors in one launch: dense float32
+
+struct Arrays {
+  const float *gradient, *values;
+  float *result, *states[most_states];
+};
+
+/// One of the updates. A thread has up to four elements of it.
+template <class Op>
+struct Part {
+  Op op;
+  int first_block, count;
+  bool aligned;  // to fours of floats
+  ScalarsOf<typename Op::Scalars> scalars;
+  Arrays arrays;
+};
+template <class Op>
+struct Parts {
+  int ends[most_joined];  // by part, in blocks; past the last part: its end
+  Part<Op> parts[most_joined];
+};
+constexpr int floats_of_block = 4 * block_threads;
+
+template <int states, class Op>
+__global__ void update_joined(const __grid_constant__ Parts<Op> all) {
+  begin_kernel();
+  const int block = static_cast<int>(blockIdx.x);
+  int number = 0;
+#pragma unroll
+  for (std::size_t k = 0; k < most_joined; ++k) number += block >= all.ends[k] ? 1 : 0;
+  const Part<Op>& part = all.parts[number];
+  const typename Op::Scalars scalars = part.scalars.get();
+  const int thread = static_cast<int>(threadIdx.x);
+  const long long first = static_cast<long long>(block - part.first_block) * floats_of_block;
+  const long long end = min(first + floats_of_block, static_cast<long long>(part.count));
+  if (!part.aligned) {
+    for (long long i = first + thread; i < end; i += block_threads)
+      update_pack<1, states>(part.op, scalars, part.arrays, i);
+    return;
+  }
+  const long long own = first + 4 * thread;
+  if (own + 4 <= end) {
+    update_pack<4, states>(part.op, scalars, part.arrays, own / 4);
+  } else {
+    for (long long i = own; i < end; ++i) update_pack<1, states>(part.op, scalars, part.arrays, i);
+  }
+}
+
+/// What the step of an update does.
+template <int states, class Op>
+class Update : public Joinable {
+ public:
+  using StateSlots = std::array<std::size_t, most_states>;
+  Update(const Op& op, Descs slots, const StateSlots& state_slots)
+      : op_(op), descs_(slots.begin(), slots.end()), state_slots_(state_slots) {}
+
+  void operator()(const Args& args) const {
+    launch_update<states>(args, op_, descs_, state_slots_);
+  }
+
+  [[nodiscard]] const void* kind() const override {
+    for (const TensorDesc& desc : descs_) {
+      if (!desc.present()) continue;
+      if (desc.type != ElementType::float32 || !desc.dense() ||
+          desc.count() > std::numeric_limits<int>::max())
+        return nullptr;
+    }
+    return &typeid(Update);
+  }
+  void launch_joined(std::span<const StepRun* const> runs, CudaStream& stream) const override {
+    Parts<Op> all{};
+    static_assert(sizeof(all) <= 4096, "parameters of a kernel");
+    int blocks = 0;
+    for (std::size_t k = 0; k < runs.size(); ++k) {
+      Part<Op>& part = all.parts[k];
+      part = dynamic_cast<const Update&>(*runs[k]->step).part(*runs[k], stream);
+      part.first_block = blocks;
+      blocks += (part.count - 1) / floats_of_block + 1;
+      all.ends[k] = blocks;
+    }
+    for (std::size_t k = runs.size(); k < most_joined; ++k) all.ends[k] = blocks;
+    Args args;
+    args.stream = &stream;
+    launch_blocks(args, blocks, update_joined<states, Op>, all);
+  }
+
+ private:
+  [[nodiscard]] Part<Op> part(const StepRun& run, CudaStream& stream) const {
+    const Args args{run.slots, run.scratch, run.scalars.data(), &stream};
+    Part<Op> part{op_,
+                  0,
+                  static_cast<int>(descs_[Op::values].count()),
+                  true,
+                  scalars<typename Op::Scalars>(args),
+                  {args.at(Op::gradient), args.at(Op::values), args.at(Op::result), {}}};
+    for (int k = 0; k < states; ++k)
+      part.arrays.states[k] = args.at(state_slots_[static_cast<std::size_t>(k)]);
+    for (std::size_t slot = 0; slot < descs_.size(); ++slot) {
+      const auto address = reinterpret_cast<std::uintptr_t>(run.slots[slot]);
+      if (descs_[slot].present() && address % sizeof(float4) != 0) part.aligned = false;
+    }
+    return part;
+  }
+
+  Op op_;
+  std::vector<TensorDesc> descs_;
+  StateSlots state_slots_;
+};
+
 }  // namespace
 
 StepPtr prepare(const StochasticGradientDescent& op, Descs slots, Engine&) {
-  const std::vector<TensorDesc> descs(slots.begin(), slots.end());
-  return make_step(slots, "cuda gradient descent", [op, descs](const Args& args) {
-    constexpr std::size_t momentum = StochasticGradientDescent::momentum;
-    if (descs[momentum].present()) {
-      launch_update<1>(args, op, descs, {momentum});
-    } else {
-      launch_update<0>(args, op, descs, {});
-    }
-  });
+  using Op = StochasticGradientDescent;
+  const std::string name = "cuda gradient descent";
+  if (slots[Op::momentum].present())
+    return make_step(slots, name, Update<1, Op>(op, slots, {Op::momentum}));
+  return make_step(slots, name, Update<0, Op>(op, slots, {}));
 }
 
 StepPtr prepare(const RMSProp& op, Descs slots, Engine&) {
-  const std::vector<TensorDesc> descs(slots.begin(), slots.end());
-  return make_step(slots, "cuda RMSProp", [op, descs](const Args& args) {
-    launch_update<1>(args, op, descs, {RMSProp::sumOfSquares});
-  });
+  return make_step(slots, "cuda RMSProp", Update<1, RMSProp>(op, slots, {RMSProp::sumOfSquares}));
 }
 
 StepPtr prepare(const Adam& op, Descs slots, Engine&) {
-  const std::vector<TensorDesc> descs(slots.begin(), slots.end());
-  return make_step(slots, "cuda Adam", [op, descs](const Args& args) {
-    if (descs[Adam::maximumVelocity].present()) {
-      launch_update<3>(args, op, descs, {Adam::momentum, Adam::velocity, Adam::maximumVelocity});
-    } else {
-      launch_update<2>(args, op, descs, {Adam::momentum, Adam::velocity});
-    }
-  });
+  const std::string name = "cuda Adam";
+  if (slots[Adam::maximumVelocity].present())
+    return make_step(
+        slots, name,
+        Update<3, Adam>(op, slots, {Adam::momentum, Adam::velocity, Adam::maximumVelocity}));
+  return make_step(slots, name, Update<2, Adam>(op, slots, {Adam::momentum, Adam::velocity}));
 }
 
 }  // namespace cermet::cuda

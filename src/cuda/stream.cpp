@@ -7,6 +7,7 @@
 
 #include "cermet/core/error.h"
 #include "cuda/cudnn.h"
+#include "cuda/joining.h"
 #include "cuda/scalars.h"
 
 namespace cermet::cuda {
@@ -135,7 +136,7 @@ bool CudaStream::capture_into(Captured& list) {
         count == 1)
       list.writer = *node;
   }
-  Stream::run(being_captured_);
+  run_joined(being_captured_);
   cudaGraph_t graph = nullptr;
   const bool ended = cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph != nullptr;
   const bool made = ended && cudaGraphInstantiate(&list.graph, graph, 0) == cudaSuccess;
@@ -150,6 +151,21 @@ bool CudaStream::capture_into(Captured& list) {
   const std::scoped_lock lock(mutex_);  // steps complain of a capture that they break
   if (failed_mark_ == marks_) failure_ = cudaSuccess;
   return false;
+}
+
+/// Like `Stream::run`, with fewer launches. What reads the scalars of a run finds them by its
+/// address, so these are the runs that are captured.
+void CudaStream::run_joined(std::span<const StepRun> runs) {
+  std::vector<const StepRun*> together;
+  for (const std::vector<std::size_t>& launch : launches_of(runs)) {
+    if (launch.size() == 1) {
+      Stream::run(runs.subspan(launch.front(), 1));
+      continue;
+    }
+    together.clear();
+    for (const std::size_t i : launch) together.push_back(&runs[i]);
+    dynamic_cast<const Joinable&>(*together.front()->step).launch_joined(together, *this);
+  }
 }
 
 void CudaStream::replay(Captured& list, std::span<const StepRun> runs) {

@@ -57,6 +57,7 @@ class CudaStream final : public Stream {
   [[nodiscard]] Captured& find(std::span<const StepRun> runs);
   [[nodiscard]] bool capture(Captured& list, std::span<const StepRun> runs);
   [[nodiscard]] bool capture_into(Captured& list);
+  void run_joined(std::span<const StepRun> runs);
   void replay(Captured& list, std::span<const StepRun> runs);
 
   static constexpr std::size_t most_in_flight = 64;

@@ -51,6 +51,16 @@ std::size_t place(std::vector<Lifetime>& tensors) {
   return end;
 }
 
+/// A place for each tensor alone.
+std::size_t place_apart(std::vector<Lifetime>& tensors) {
+  std::size_t end = 0;
+  for (Lifetime& tensor : tensors) {
+    tensor.offset = end;
+    if (tensor.used) end += aligned(tensor.bytes);
+  }
+  return end;
+}
+
 Lowered lower(Engine& engine, Capture& capture,
               const std::vector<std::pair<std::size_t, std::size_t>>& cuts) {
   Lowered program{engine, {}, {}, {}};
@@ -126,8 +136,9 @@ void Program::plan(const Lowered& program, const std::map<std::size_t, std::uint
     tensors[blocks + i].bytes = operation.step->scratch_bytes;
     tensors[blocks + i].touch(i);
   }
-  arena_bytes_ = place(tensors);
   for (const Lifetime& tensor : tensors) tensor_bytes_ += tensor.used ? aligned(tensor.bytes) : 0;
+  const bool share = tensor_bytes_ >= program.engine.memory_worth_sharing();
+  arena_bytes_ = share ? place(tensors) : place_apart(tensors);
 
   for (std::size_t i = 0; i < program.operations.size(); ++i) {
     const Operation& operation = program.operations[i];

@@ -138,8 +138,11 @@ TEST_P(Archives, copies_live_on_another_device) {
       GetParam().name.find("Convolution") == std::string::npos &&
       GetParam().name.find("Connected") == std::string::npos) {
     EXPECT_TRUE(same(got, wanted));
-  } else {  // another processor rounds otherwise; a library's sums depend on the number of threads
-    for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], wanted[i], 1e-4);
+  } else {
+    // Another processor rounds otherwise, to TF32 where the row allows it; a library's sums depend
+    // on the number of threads.
+    const float bound = device().engine().host_can_access() ? 1e-4F : 1e-3F;
+    for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], wanted[i], bound);
   }
   EXPECT_TRUE(same(GetParam().run(*here), wanted));
 }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "cermet/core/device.h"
 #include "cermet/core/engine.h"
@@ -13,6 +14,9 @@ namespace cermet::test {
 
 class WrappedEngine : public Engine {
  public:
+  WrappedEngine() = default;
+  explicit WrappedEngine(Device device) : device_(std::move(device)) {}
+
   [[nodiscard]] StepPtr prepare(const OpView& op, Descs descs) override {
     return inner().prepare(op, descs);
   }
@@ -21,6 +25,9 @@ class WrappedEngine : public Engine {
     inner().release(memory, bytes);
   }
   void fill_zero(void* memory, std::size_t bytes) override { inner().fill_zero(memory, bytes); }
+  [[nodiscard]] std::size_t memory_worth_sharing() const override {
+    return inner().memory_worth_sharing();
+  }
   [[nodiscard]] bool host_can_access() const override { return inner().host_can_access(); }
   void finish() override { inner().finish(); }
   void copy_to_device(void* to, const void* from, std::size_t bytes) override {

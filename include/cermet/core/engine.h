@@ -22,6 +22,9 @@ class Engine {
   [[nodiscard]] virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory, std::size_t bytes) noexcept = 0;
   virtual void fill_zero(void* memory, std::size_t bytes) = 0;
+  /// A program whose tensors take fewer bytes than this gives each of them memory of its own. For
+  /// backends that change the order of steps: sharing memory keeps them in theirs.
+  [[nodiscard]] virtual std::size_t memory_worth_sharing() const { return 0; }
 
   /// Whether the host may read and write `allocate`d memory. If not, these copy, and return when it
   /// is done; `allocate_host` makes memory that copies to and from the device fastest.
