@@ -44,6 +44,7 @@ class StepCache {
       }
     }
     StepPtr step = make();  // outside the lock: preparing may take milliseconds
+    if (step) std::const_pointer_cast<Step>(step)->access = op.access;  // nobody else has it yet
     const std::scoped_lock lock(mutex_);
     if (const auto found = index_.find(key); found != index_.end()) return found->second->second;
     steps_.emplace_back(key, step);

@@ -2,7 +2,8 @@
 // (fully connected layers, 1x1 windows) they are matrix products; else cuDNN serves where it has a
 // deterministic float32 plan, and own kernels (convolution_general.cu) every other geometry and
 // element type. Few source channels have kernels of their own (convolution_few_channels.cu), and so
-// has reduced precision (convolution_tensor.cu).
+// have products with few outputs (matrix_product_thin.cu) and reduced precision
+// (convolution_tensor.cu).
 // Gradients behind pooling are expanded to what pooling and neuron would pass on.
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include "cuda/convolution_tensor.h"
 #include "cuda/cudnn.h"
 #include "cuda/matrix_product.h"
+#include "cuda/matrix_product_thin.h"
 #include "cuda/pooled.cuh"
 #include "cuda/tensor.cuh"
 
@@ -141,6 +143,16 @@ StepPtr prepare(const Convolution& op, Descs slots, Engine& engine) {
     launch(args, destination.count(), finish, op.activation, biases, slopes, destination);
   };
   if (const Rows rows = rows_of(op, source, slots[Op::weights], to)) {
+    if (const auto product = ThinProduct::of(rows.count, rows.length, to.c)) {
+      const bool biased = slots[Op::biases].present();
+      const bool whole = op.activation.type == CNNNeuronType::None && is_plain(slots[Op::biases]);
+      const auto body = [product, epilogue, biased, whole](const Args& args) {
+        product->run(args, args.at(Op::source), args.at(Op::weights),
+                     biased && whole ? args.at(Op::biases) : nullptr, args.at(Op::destination));
+        if (!whole) epilogue(args);
+      };
+      return make_step(slots, "cuda thin product", body);
+    }
     MatrixProduct::Shape shape{rows.count, to.c, rows.length, false, true};
     shape.reduced = op.reducedPrecision != 0;
     // No ReLU of cuBLASLt: its maximum with 0 may swallow NaN.
@@ -175,6 +187,12 @@ StepPtr prepare(const ConvolutionGradientData& op, Descs slots, Engine& engine) 
   const TensorDesc gradient = slots[Op::gradient], weights = slots[Op::weights],
                    to = slots[Op::destination];
   if (const Rows rows = rows_of(op.forward, to, weights, gradient)) {
+    if (const auto product = ThinProduct::of(rows.count, rows.length, gradient.c)) {
+      return make_step(slots, "cuda thin product", [product](const Args& args) {
+        product->gradient_data(args, args.at(Op::gradient), args.at(Op::weights),
+                               args.at(Op::destination));
+      });
+    }
     MatrixProduct::Shape shape{rows.count, rows.length, gradient.c};
     shape.reduced = op.forward.reducedPrecision != 0;
     if (const auto product = MatrixProduct::make(engine, shape)) {
@@ -210,6 +228,15 @@ StepPtr prepare(const ConvolutionGradientWeights& op, Descs slots, Engine& engin
   };
   const std::size_t bias_bytes = of_biases ? of_biases->scratch_bytes : 0;
   if (const Rows rows = rows_of(op.forward, source, weights, gradient)) {
+    const auto thin = ThinProduct::of(rows.count, rows.length, gradient.c);
+    if (thin && is_plain(slots[Op::biasGradient])) {
+      const bool biased = slots[Op::biasGradient].present();
+      return make_step(slots, "cuda thin product", [thin, accumulate, biased](const Args& args) {
+        thin->gradient_weights(args, args.at(Op::gradient), args.at(Op::source), accumulate,
+                               args.at(Op::weightGradient),
+                               biased ? args.at(Op::biasGradient) : nullptr);
+      });
+    }
     MatrixProduct::Shape shape{gradient.c, rows.length, rows.count, true, false, accumulate};
     shape.reduced = op.forward.reducedPrecision != 0;
     // Where TF32 is allowed nothing says that what is summed is not rounded. And sums over many

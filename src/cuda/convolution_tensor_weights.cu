@@ -374,8 +374,8 @@ StepPtr make(const Convolution& op, bool accumulate, Descs slots, const TensorDe
     launch_with(args, grid, threads, shared_bytes<pooled>(task), kernel, task,
                 Pointers{args.at(0), pooled ? args.at<unsigned char>(1) : nullptr,
                          args.at(at_source), sums});
-    sum_shares(args, sums, task.shares, task.sums(), weights.count(), accumulate,
-               args.at(first_slot), biased ? args.at(first_slot + 1) : nullptr);
+    launch(args, task.sums(), add_shares, sums, task.shares, task.sums(), weights.count(),
+           accumulate, args.at(first_slot), biased ? args.at(first_slot + 1) : nullptr);
   };
   return make_step(slots, name, body,
                    static_cast<std::size_t>(task.shares) * static_cast<std::size_t>(task.sums()) *
@@ -383,11 +383,6 @@ StepPtr make(const Convolution& op, bool accumulate, Descs slots, const TensorDe
 }
 
 }  // namespace
-
-void sum_shares(const Args& args, const float* sums, int shares, long long stride,
-                long long weight_count, bool accumulate, float* weights, float* biases) {
-  launch(args, stride, add_shares, sums, shares, stride, weight_count, accumulate, weights, biases);
-}
 
 StepPtr tensor_gradient_weights(const ConvolutionGradientWeights& op, Descs slots, Engine& engine) {
   using Op = ConvolutionGradientWeights;

@@ -74,6 +74,7 @@ struct Results {
   const WarpgroupTask& task;
   const ConvolutionPointers& pointers;
   float* staged;
+  float2 biases;  // of the channels that this thread stages
   int group, warp, lane;
 
   [[nodiscard]] __device__ int channels() const { return task.paired ? side / 2 : side; }
@@ -98,17 +99,12 @@ struct Results {
     meet();
     write(image, corner.y, corner.x + s * task.second);
   }
-  __device__ float bias_of(int channel) const {
-    channel += static_cast<int>(blockIdx.y) * channels();
-    return pointers.biases != nullptr && channel < task.result.channels ? pointers.biases[channel]
-                                                                        : 0.0F;
-  }
   __device__ void stage(const float (&sums)[rows * 4]) const {
     const int t = lane % 4;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int channel = warp * 16 + half * 8 + lane / 4;
-      const float bias = bias_of(channel);
+      const float bias = half == 0 ? biases.x : biases.y;
       float* to = staged + channel;
 #pragma unroll
       for (int row = 0; row < rows; ++row) {
@@ -127,7 +123,7 @@ struct Results {
   /// Adds the products of the right taps to the pixels on their left.
   __device__ void stage_paired(const float (&sums)[rows * 4]) const {
     const int t = lane % 4, channel = warp * 8 + lane / 4;
-    const float bias = bias_of(channel);
+    const float bias = biases.x;
     float* to = staged + channel;
 #pragma unroll
     for (int row = 0; row < rows; ++row) {
@@ -174,6 +170,18 @@ struct Results {
   }
 };
 
+/// Of the two channels that a thread stages (Results), or of the one.
+__device__ inline float2 biases_of(const WarpgroupTask& task, const float* biases, int warp,
+                                   int lane) {
+  const auto of = [&](int channel) {
+    return biases != nullptr && channel < task.result.channels ? biases[channel] : 0.0F;
+  };
+  const int of_warp = task.paired ? 8 : 16;
+  const int first =
+      static_cast<int>(blockIdx.y) * (side / 16) * of_warp + warp * of_warp + lane / 4;
+  return {of(first), task.paired ? 0.0F : of(first + 8)};
+}
+
 template <int rows, Kind kind>
 __device__ void multiply_items(const WarpgroupTask& task, const Shared& shared,
                                const ConvolutionPointers& pointers, int warp) {
@@ -183,6 +191,7 @@ __device__ void multiply_items(const WarpgroupTask& task, const Shared& shared,
                               : static_cast<unsigned>(task.second);
   const unsigned across = 2 * static_cast<unsigned>(task.plane);
   const Rounds rounds(task);
+  const float2 biases = biases_of(task, pointers.biases, warp % 4, lane);
   int stage = 0;
   unsigned phase = 0;
   const auto next_stage = [&] {
@@ -245,8 +254,13 @@ __device__ void multiply_items(const WarpgroupTask& task, const Shared& shared,
     for (int i = 0; i < rows * 4; ++i)  // no use of the sums moves up from here
       asm volatile("" : "+f"(sums[0][i]), "+f"(sums[1][i])::"memory");
     const Results<rows, kind> results{
-        task,  pointers, reinterpret_cast<float*>(shared.patch_memory + patch * shared.patch_fours),
-        group, warp % 4, lane};
+        task,
+        pointers,
+        reinterpret_cast<float*>(shared.patch_memory + patch * shared.patch_fours),
+        biases,
+        group,
+        warp % 4,
+        lane};
     const Corner corner = corner_of(task, item);
     results.store(corner, 0, sums[0]);
     results.store(corner, 1, sums[1]);
@@ -260,22 +274,27 @@ __device__ void multiply_items(const WarpgroupTask& task, const Shared& shared,
 template <int rows, Kind kind>
 __global__ void __launch_bounds__(threads, 1)
     multiply(WarpgroupTask task, ConvolutionPointers pointers, const float* packed) {
-  begin_kernel();
+  begin_kernel([&] {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  extern __shared__ __align__(128) std::byte memory[];
-  const Shared shared(task, memory);
+    if (threadIdx.x == 0) Shared(task, shared_memory()).set_up_barriers();
+    __syncthreads();
+#endif
+  });
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  const Shared shared(task, shared_memory());
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
   // The compiler must see that a warp takes one path, else it makes every product wait.
   const int warp = __shfl_sync(0xFFFFFFFFU, thread / 32, 0);
-  if (thread == 0) shared.set_up_barriers();
-  __syncthreads();
   constexpr int helpers = group_threads / 32;  // warps
   if (warp >= helpers) {
     multiply_items<rows, kind>(task, shared, pointers, warp - helpers);
   } else if (warp > 0) {
-    const Loader<kind> loader{
-        task, shared, pointers, warp - 1, lane % quads, lane / quads, is_aligned(pointers.source)};
-    loader.load_all();
+    const int number = warp - 1, quad = lane % quads, first = lane / quads;
+    if (is_aligned(pointers.source)) {
+      Loader<kind, true>{task, shared, pointers, number, quad, first}.load_all();
+    } else {
+      Loader<kind, false>{task, shared, pointers, number, quad, first}.load_all();
+    }
   } else if (lane == 0) {
     feed_weights(task, shared, packed);
   }

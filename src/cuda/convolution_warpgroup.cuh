@@ -121,13 +121,12 @@ __device__ inline void feed_weights(const WarpgroupTask& task, const Shared& sha
 
 /// Patches of all items, by three warps. A warp takes rows of a patch: a lane has always the same
 /// four channels, of every fourth pixel.
-template <Kind kind>
+template <Kind kind, bool aligned>
 struct Loader {
   const WarpgroupTask& task;
   const Shared& shared;
   const ConvolutionPointers& pointers;
   int warp, quad, first;  // first: pixel of a row
-  bool aligned;
   static constexpr int warps = loaders / 32, step = 32 / quads;
 
   __device__ void load_all() const {
@@ -164,6 +163,7 @@ struct Loader {
     }
     constexpr int together = 5, rows_together = 6;  // loads under way
     const float* from = pointers.source + task.source.at(corner.image, top, left) + c;
+    const long long across = step * task.source.column;  // from load to load
     const int rows = task.patch_images * task.patch_height;
     bool waits = true;
     for (int begin = first; begin - first < task.patch_width; begin += together * step) {
@@ -181,11 +181,8 @@ struct Loader {
           const bool in = image < images && task.source.has(top + y, 0);
           const float* pixels = from + task.source.at(image, y, begin);
 #pragma unroll
-          for (int j = 0; j < together; ++j) {
-            values[r][j] = {};
-            if (in && (valid >> j & 1) != 0)
-              values[r][j] = load_four(pixels + j * step * task.source.column, aligned);
-          }
+          for (int j = 0; j < together; ++j)
+            values[r][j] = load_four_if<aligned>(in && (valid >> j & 1) != 0, pixels + j * across);
         }
         if (waits) wait_for_patch();
         waits = false;
@@ -210,7 +207,18 @@ struct Loader {
     const int high = task.by_pooled_height.value, wide = task.by_pooled_width.value;
     const int rows = task.patch_images * high;
     bool waits = true;
+    const long long across = step * task.source.column,  // from load to load
+        winners_across = step * task.source.channels;
     for (int begin = first; begin - first < wide; begin += together * step) {
+      unsigned valid = 0, left_in = 0, right_in = 0;  // windows of a row; their pixels in the patch
+#pragma unroll
+      for (int j = 0; j < together; ++j) {
+        const int px = begin + j * step, x = 2 * (x0 + px) - left;
+        if (px >= wide) continue;
+        if (task.source.has(0, x0 + px)) valid |= 1U << j;
+        if (x >= 0 && x < task.patch_width) left_in |= 1U << j;
+        if (x + 1 >= 0 && x + 1 < task.patch_width) right_in |= 1U << j;
+      }
       for (int row = warp; row < rows; row += warps * rows_together) {
         float4 values[rows_together][together];
         uchar4 winners[rows_together][together];
@@ -218,20 +226,16 @@ struct Loader {
         for (int r = 0; r < rows_together; ++r) {
           const auto [image, py] = divide(row + r * warps, task.by_pooled_height);
           const bool in = image < images && task.source.has(y0 + py, 0);
-          const long long pixel = task.source.pixel(first_image + image, y0 + py, x0);
-          const float* from =
-              pointers.source + task.source.at(first_image + image, y0 + py, x0) + c;
+          const int y = y0 + py, x = x0 + begin;
+          const float* from = pointers.source + task.source.at(first_image + image, y, x) + c;
           const unsigned char* from_winners =
-              pointers.source_winners + pixel * task.source.channels + c;
+              pointers.source_winners +
+              task.source.pixel(first_image + image, y, x) * task.source.channels + c;
 #pragma unroll
           for (int j = 0; j < together; ++j) {
-            const int px = begin + j * step;
-            values[r][j] = {};
-            winners[r][j] = {};
-            if (!in || px >= wide || !task.source.has(0, x0 + px)) continue;
-            values[r][j] = load_four(from + px * task.source.column, aligned);
-            winners[r][j] =
-                *reinterpret_cast<const uchar4*>(from_winners + px * task.source.channels);
+            const bool given = in && (valid >> j & 1) != 0;
+            values[r][j] = load_four_if<aligned>(given, from + j * across);
+            winners[r][j] = load_bytes_if(given, from_winners + j * winners_across);
           }
         }
         if (waits) wait_for_patch();
@@ -240,24 +244,29 @@ struct Loader {
         for (int r = 0; r < rows_together; ++r) {
           if (row + r * warps >= rows) continue;
           const auto [image, py] = divide(row + r * warps, task.by_pooled_height);
+          const int y = 2 * (y0 + py) - top;
+          float4* const pixels =
+              to + (image * task.patch_height + y) * task.patch_width + 2 * (x0 + begin) - left;
 #pragma unroll
-          for (int j = 0; j < together; ++j) {
-            const int px = begin + j * step;
-            if (px >= wide) continue;
-            const float4 value = to_tf32(values[r][j]);
-            const uchar4 winner = winners[r][j];
+          for (int half = 0; half < 2; ++half) {
+            if (y + half < 0 || y + half >= task.patch_height) continue;
+            float4* const of_row = pixels + half * task.patch_width;
 #pragma unroll
-            for (int tap = 0; tap < 4; ++tap) {
-              const int y = 2 * (y0 + py) + tap / 2 - top, x = 2 * (x0 + px) + tap % 2 - left;
-              if (y < 0 || y >= task.patch_height || x < 0 || x >= task.patch_width) continue;
-              to[(image * task.patch_height + y) * task.patch_width + x] = {
-                  winner.x == tap ? value.x : 0.0F, winner.y == tap ? value.y : 0.0F,
-                  winner.z == tap ? value.z : 0.0F, winner.w == tap ? value.w : 0.0F};
+            for (int j = 0; j < together; ++j) {
+              const float4 value = to_tf32(values[r][j]);
+              if ((left_in >> j & 1) != 0)
+                of_row[2 * j * step] = won(value, winners[r][j], 2 * half);
+              if ((right_in >> j & 1) != 0)
+                of_row[2 * j * step + 1] = won(value, winners[r][j], 2 * half + 1);
             }
           }
         }
       }
     }
+  }
+  static __device__ float4 won(const float4& value, const uchar4& winner, int tap) {
+    return {winner.x == tap ? value.x : 0.0F, winner.y == tap ? value.y : 0.0F,
+            winner.z == tap ? value.z : 0.0F, winner.w == tap ? value.w : 0.0F};
   }
 };
 

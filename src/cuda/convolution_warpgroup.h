@@ -2,7 +2,6 @@
 // Convolutions and their gradients with the warpgroup products of sm_90 (convolution_warpgroup.cu,
 // convolution_warpgroup_weights.cu).
 
-#include <array>
 #include <optional>
 
 #include "cuda/convolution_problem.h"
@@ -76,11 +75,18 @@ struct WarpgroupWeightTask {
   bool biased = false;
   Divisor by_across, by_down;
 
-  [[nodiscard]] __host__ __device__ int taps() const {
-    return window.kernelWidth * window.kernelHeight;
+  [[nodiscard]] __host__ __device__ int blocks_of_taps() const {
+    return pairs * ((source.channels + inputs - 1) / inputs);
+  }
+  [[nodiscard]] __host__ __device__ int blocks_of_outputs() const {
+    return (gradient.channels + outputs - 1) / outputs;
+  }
+  /// Sums of weights of a block, and of all blocks of a share.
+  [[nodiscard]] __host__ __device__ long long of_block() const {
+    return 2LL * window.kernelHeight * inputs * outputs;
   }
   [[nodiscard]] __host__ __device__ long long weights() const {
-    return static_cast<long long>(gradient.channels) * taps() * source.channels;
+    return blocks_of_taps() * blocks_of_outputs() * of_block();
   }
   /// Of one share: weights, then biases.
   [[nodiscard]] __host__ __device__ long long sums() const {
@@ -98,12 +104,7 @@ class WarpgroupWeightGradient {
 
  private:
   WarpgroupWeightTask task_;
-  std::array<int, 3> blocks_{};
   bool pooled_ = false;
 };
-
-/// Adds `shares` lots of sums, `stride` apart, in order: `weight_count` of weights, then biases.
-void sum_shares(const Args& args, const float* sums, int shares, long long stride,
-                long long weight_count, bool accumulate, float* weights, float* biases);
 
 }  // namespace cermet::cuda

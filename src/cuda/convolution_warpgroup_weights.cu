@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "cuda/convolution_warpgroup.h"
 #include "cuda/pooled.cuh"
@@ -31,6 +32,7 @@ constexpr int tiles = columns / 8;  // of a row
 constexpr int eight_fours = 9;      // from eight channels to the next eight, in 16 bytes
 constexpr int half_fours = outputs / 8 * eight_fours;  // from four pixels to the next four
 constexpr int tile_fours = 2 * half_fours;
+constexpr int fours = outputs / 2 / 4;  // sums that a thread has for a vertical tap, in 16 bytes
 
 /// Shared memory of a block.
 template <int rows, int taps_down>
@@ -84,7 +86,7 @@ __device__ Corner corner_of(const Task& task, int item) {
 }
 
 /// Loads every other item, by four warps.
-template <int rows, int taps_down, bool pooled>
+template <int rows, int taps_down, bool pooled, bool aligned>
 struct Loader {
   using Shape = Layout<rows, taps_down>;
   const Task& task;
@@ -92,7 +94,6 @@ struct Loader {
   float4* memory;
   Barriers barriers;
   int group, thread, pair, first_c, first_k;
-  bool aligned;
   float4 bias{};
 
   __device__ void load_all(int begin, int end) {
@@ -133,19 +134,24 @@ struct Loader {
   __device__ void fetch(const Corner& corner, SourcePart& part) const {
     const int first = thread % 32 / source_quads, c = first_c + thread % source_quads * 4;
     const int top = corner.y - task.window.padTop, left = corner.x - task.window.padLeft + 2 * pair;
-    const float* from = pointers.source + task.source.at(corner.image, top, left) + c;
+    unsigned valid = 0;  // pixels of a row
+#pragma unroll
+    for (int j = 0; j < steps; ++j) {
+      const int x = first + j * step;
+      if (x < source_columns && c < task.source.channels && task.source.has(0, left + x))
+        valid |= 1U << j;
+    }
+    const float* from =
+        pointers.source + task.source.at(corner.image, top + thread / 32, left + first) + c;
+    const long long down = warps * task.source.row, across = step * task.source.column;
 #pragma unroll
     for (int r = 0; r < rows_each; ++r) {
       const int row = thread / 32 + r * warps;
-      const bool in =
-          row < Shape::source_rows && c < task.source.channels && task.source.has(top + row, 0);
+      const bool in = row < Shape::source_rows && task.source.has(top + row, 0);
 #pragma unroll
-      for (int j = 0; j < steps; ++j) {
-        const int x = first + j * step;
-        part.values[r][j] = {};
-        if (in && x < source_columns && task.source.has(0, left + x))
-          part.values[r][j] = load_four(from + task.source.at(0, row, x), aligned);
-      }
+      for (int j = 0; j < steps; ++j)
+        part.values[r][j] =
+            load_four_if<aligned>(in && (valid >> j & 1) != 0, from + r * down + j * across);
     }
   }
   __device__ void store(const SourcePart& part, float4* to) const {
@@ -192,18 +198,16 @@ struct Loader {
       const int at = thread / quads + (number * together + i) * spots;
       const int y = corner.y / scale + at / spots_across,
                 x = (corner.x + at % spots_across * 4) / scale;
+      const float* from = pointers.gradient + task.gradient.at(corner.image, y, x) + k;
+      const unsigned char* winners =
+          pointers.winners + task.gradient.pixel(corner.image, y, x) * task.gradient.channels + k;
 #pragma unroll
       for (int p = 0; p < loads; ++p) {
-        part.values[i][p] = {};
-        if constexpr (pooled) part.winners[i][p] = {};
-        if (at >= all_spots || k >= task.gradient.channels || !task.gradient.has(y, x + p))
-          continue;
-        part.values[i][p] =
-            load_four(pointers.gradient + task.gradient.at(corner.image, y, x + p) + k, aligned);
+        const bool given =
+            at < all_spots && k < task.gradient.channels && task.gradient.has(y, x + p);
+        part.values[i][p] = load_four_if<aligned>(given, from + p * task.gradient.column);
         if constexpr (pooled)
-          part.winners[i][p] = *reinterpret_cast<const uchar4*>(
-              pointers.winners +
-              task.gradient.pixel(corner.image, y, x + p) * task.gradient.channels + k);
+          part.winners[i][p] = load_bytes_if(given, winners + p * task.gradient.channels);
       }
     }
   }
@@ -252,10 +256,11 @@ struct Loader {
   }
 };
 
-/// Products of the vertical taps `first` to `first` + `count` - 1, for `items` items.
+/// Products of the vertical taps `first` to `first` + `count` - 1, for `items` items. `to`: the
+/// sums of a block, in the order in which threads have them.
 template <int rows, int taps_down, int first, int count>
-__device__ void multiply(const Task& task, const Barriers& barriers, const float4* memory, int warp,
-                         int items, int pair, int first_c, int first_k, float* to) {
+__device__ void multiply(const Barriers& barriers, const float4* memory, int warp, int items,
+                         float* to) {
   using Shape = Layout<rows, taps_down>;
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   const int channel = warp % 2 * 16 + g;
@@ -302,17 +307,13 @@ __device__ void multiply(const Task& task, const Barriers& barriers, const float
     for (int i = 0; i < outputs / 2; ++i)  // no use of the sums moves up from here
       asm volatile("" : "+f"(sums[tap][i])::"memory");
   }
-  const int p = 2 * pair + warp / 2;
-  if (p >= task.window.kernelWidth) return;
+  auto* const own = reinterpret_cast<float4*>(to) + warp * 32 + lane;
 #pragma unroll
   for (int tap = 0; tap < count; ++tap) {
-    const int number = (first + tap) * task.window.kernelWidth + p;
 #pragma unroll
-    for (int i = 0; i < outputs / 2; ++i) {
-      const int k = first_k + i / 4 * 8 + 2 * t + i % 2, c = first_c + channel + i % 4 / 2 * 8;
-      if (k < task.gradient.channels && c < task.source.channels)
-        to[(static_cast<long long>(k) * task.taps() + number) * task.source.channels + c] =
-            sums[tap][i];
+    for (int i = 0; i < fours; ++i) {
+      const float* four = sums[tap] + 4 * i;
+      own[((first + tap) * fours + i) * group_threads] = {four[0], four[1], four[2], four[3]};
     }
   }
 }
@@ -321,18 +322,21 @@ __device__ void multiply(const Task& task, const Barriers& barriers, const float
 
 template <int rows, int taps_down, bool pooled>
 __global__ void __launch_bounds__(threads, 1) weigh(Task task, Pointers pointers, float* sums) {
-  begin_kernel();
+  begin_kernel([] {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    if (threadIdx.x == 0) Barriers{shared_address(shared_memory())}.set_up_all();
+    __syncthreads();
+#endif
+  });
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   using Shape = Layout<rows, taps_down>;
-  extern __shared__ __align__(128) std::byte bytes[];
+  std::byte* const bytes = shared_memory();
   const Barriers barriers{shared_address(bytes)};
   auto* const area = reinterpret_cast<float4*>(bytes + Shape::barrier_bytes);
   float4* const memory = area + Shape::bias_fours;
   const int thread = static_cast<int>(threadIdx.x);
   // The compiler must see that a warp takes one path, else it makes every product wait.
   const int warp = __shfl_sync(0xFFFFFFFFU, thread / 32, 0);
-  if (thread == 0) barriers.set_up_all();
-  __syncthreads();
 
   const int share = static_cast<int>(blockIdx.x);
   const int pair = static_cast<int>(blockIdx.y) % task.pairs,
@@ -340,29 +344,80 @@ __global__ void __launch_bounds__(threads, 1) weigh(Task task, Pointers pointers
             first_k = static_cast<int>(blockIdx.z) * outputs;
   const int begin = static_cast<int>(static_cast<long long>(task.items) * share / task.shares);
   const int end = static_cast<int>(static_cast<long long>(task.items) * (share + 1) / task.shares);
-  float* const to = sums + share * task.sums();
+  float* const of_share = sums + share * task.sums();
+  float* const to =
+      of_share + static_cast<long long>(blockIdx.z * gridDim.y + blockIdx.y) * task.of_block();
   constexpr int warps = group_threads / 32, split = (taps_down + 1) / 2;
   if (warp < loaders * warps) {
     limit_registers<loader_registers, false>();
-    Loader<rows, taps_down, pooled> loader{
-        task,         pointers,
-        memory,       barriers,
-        warp / warps, thread % group_threads,
-        pair,         first_c,
-        first_k,      is_aligned(pointers.source) && is_aligned(pointers.gradient)};
-    loader.load_all(begin, end);
-    if (task.biased && blockIdx.y == 0) loader.store_biases(area, to + task.weights());
+    const auto load = [&](auto is_aligned) {
+      Loader<rows, taps_down, pooled, decltype(is_aligned)::value> loader{
+          task, pointers, memory, barriers, warp / warps, thread % group_threads,
+          pair, first_c,  first_k};
+      loader.load_all(begin, end);
+      if (task.biased && blockIdx.y == 0) loader.store_biases(area, of_share + task.weights());
+    };
+    if (is_aligned(pointers.source) && is_aligned(pointers.gradient)) {
+      load(std::true_type{});
+    } else {
+      load(std::false_type{});
+    }
   } else if (warp < (loaders + 1) * warps) {
     limit_registers<other_registers, true>();
-    multiply<rows, taps_down, 0, split>(task, barriers, memory, warp - loaders * warps, end - begin,
-                                        pair, first_c, first_k, to);
+    multiply<rows, taps_down, 0, split>(barriers, memory, warp - loaders * warps, end - begin, to);
   } else {
     limit_registers<other_registers, true>();
-    multiply<rows, taps_down, split, taps_down - split>(task, barriers, memory,
-                                                        warp - (loaders + 1) * warps, end - begin,
-                                                        pair, first_c, first_k, to);
+    multiply<rows, taps_down, split, taps_down - split>(
+        barriers, memory, warp - (loaders + 1) * warps, end - begin, to);
   }
 #endif
+}
+
+/// Adds the shares in order. Four threads of a warp share the work for four adjacent sums, and each
+/// writes one of them where it belongs.
+__global__ void add_parts(Task task, const float4* sums, bool accumulate, float* weights,
+                          float* biases) {
+  begin_kernel();
+  constexpr int parts = 4, lanes = 32 / parts;
+  const int thread = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  const int part = thread % 32 / lanes, number = thread / 32 * lanes + thread % lanes;
+  const auto count = static_cast<int>(task.sums() / 4);
+  float4 sum{};
+  if (number < count) {
+    const int end = task.shares * (part + 1) / parts;
+#pragma unroll 8
+    for (int share = task.shares * part / parts; share < end; ++share) {
+      sum = each([](float a, float b) { return a + b; }, sum,
+                 sums[static_cast<long long>(share) * count + number]);
+    }
+  }
+  float all[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+  for (int step = lanes; step < 32; step *= 2) {
+#pragma unroll
+    for (float& one : all) one += __shfl_xor_sync(0xFFFFFFFFU, one, step);
+  }
+  if (number >= count) return;
+  const float own = part == 0 ? all[0] : part == 1 ? all[1] : part == 2 ? all[2] : all[3];
+  const auto of_block = static_cast<int>(task.of_block() / 4),
+             of_weights = static_cast<int>(task.weights() / 4);
+  float* to = nullptr;
+  if (number < of_weights) {  // where `multiply` has it
+    const int block = number / of_block, at = number % of_block;
+    const int lane = at % 32, warp = at / 32 % 4, i = at / group_threads % fours,
+              q = at / group_threads / fours;
+    const int y = block % task.blocks_of_taps(), p = 2 * (y % task.pairs) + warp / 2;
+    const int c = y / task.pairs * inputs + warp % 2 * 16 + lane / 4 + part / 2 * 8;
+    const int k = block / task.blocks_of_taps() * outputs + i * 8 + lane % 4 * 2 + part % 2;
+    if (p >= task.window.kernelWidth || c >= task.source.channels || k >= task.gradient.channels)
+      return;
+    const long long tap =
+        static_cast<long long>(k * task.window.kernelHeight + q) * task.window.kernelWidth + p;
+    to = weights + tap * task.source.channels + c;
+  } else {
+    to = biases + (number - of_weights) * 4 + part;
+  }
+  *to = accumulate ? *to + own : own;
 }
 
 struct Kernel {
@@ -403,11 +458,8 @@ std::optional<WarpgroupWeightGradient> WarpgroupWeightGradient::of(
   task.by_down = Divisor(down);
   task.by_across = Divisor(across);
   task.pairs = divide_up(w.kernelWidth, 2);
-  made.blocks_[1] = task.pairs * divide_up(problem.source.c, inputs);
-  made.blocks_[2] = divide_up(problem.gradient.c, outputs);
-  task.shares =
-      std::clamp(engine.multiprocessors() / (made.blocks_[1] * made.blocks_[2]), 1, task.items);
-  made.blocks_[0] = task.shares;
+  const int blocks = task.blocks_of_taps() * task.blocks_of_outputs();
+  task.shares = std::clamp(engine.multiprocessors() / blocks, 1, task.items);
   made.pooled_ = problem.pooled;
   return made;
 }
@@ -420,11 +472,13 @@ void WarpgroupWeightGradient::operator()(const Args& args, const WeightGradientP
                                          bool accumulate) const {
   auto* sums = static_cast<float*>(args.scratch);
   const Kernel kernel = kernel_for(task_.rows, task_.window.kernelHeight, pooled_);
-  const dim3 grid(static_cast<unsigned>(blocks_[0]), static_cast<unsigned>(blocks_[1]),
-                  static_cast<unsigned>(blocks_[2]));
+  const dim3 grid(static_cast<unsigned>(task_.shares),
+                  static_cast<unsigned>(task_.blocks_of_taps()),
+                  static_cast<unsigned>(task_.blocks_of_outputs()));
   launch_with(args, grid, threads, kernel.bytes, kernel.run, task_, pointers, sums);
-  sum_shares(args, sums, task_.shares, task_.sums(), task_.weights(), accumulate, pointers.weights,
-             pointers.biases);
+  launch_blocks(args, divide_up(static_cast<int>(task_.sums()), block_threads), add_parts, task_,
+                reinterpret_cast<const float4*>(sums), accumulate, pointers.weights,
+                pointers.biases);
 }
 
 }  // namespace cermet::cuda

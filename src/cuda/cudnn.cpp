@@ -211,8 +211,8 @@ bool is_exact(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t with, bo
 
 }  // namespace
 
-CudnnHandle::CudnnHandle(cudaStream_t stream) {
-  require(cudnnCreate(&handle_), "cudnnCreate");
+CudnnHandle::CudnnHandle() { require(cudnnCreate(&handle_), "cudnnCreate"); }
+void CudnnHandle::enqueue_on(cudaStream_t stream) const {
   require(cudnnSetStream(handle_, stream), "cudnnSetStream");
 }
 CudnnHandle::~CudnnHandle() { static_cast<void>(cudnnDestroy(handle_)); }

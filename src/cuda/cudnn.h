@@ -14,14 +14,16 @@
 
 namespace cermet::cuda {
 
-/// A handle for one stream; made on the thread that drives it, at first use.
+/// A handle for one thread; made there, at first use.
 class CudnnHandle {
  public:
-  explicit CudnnHandle(cudaStream_t stream);
+  CudnnHandle();
   ~CudnnHandle();
   CudnnHandle(const CudnnHandle&) = delete;
   CudnnHandle& operator=(const CudnnHandle&) = delete;
   [[nodiscard]] cudnnHandle_t get() const { return handle_; }
+  /// Work goes to this stream from now on, at first to the null stream. Throws DeviceError.
+  void enqueue_on(cudaStream_t stream) const;
 
  private:
   cudnnHandle_t handle_ = nullptr;

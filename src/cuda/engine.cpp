@@ -107,7 +107,7 @@ Engine::~Engine() {
 
 const CudnnHandle& Engine::cudnn() {
   const std::scoped_lock lock(libraries_mutex_);
-  if (!cudnn_) cudnn_ = std::make_shared<CudnnHandle>(nullptr);
+  if (!cudnn_) cudnn_ = std::make_shared<CudnnHandle>();
   return *cudnn_;
 }
 

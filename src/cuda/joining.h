@@ -19,13 +19,13 @@ class Joinable {
   virtual ~Joinable() = default;
   /// Steps of the same kind may be joined; null: this one runs alone.
   [[nodiscard]] virtual const void* kind() const = 0;
-  /// Enqueues `runs`, from two to `most_joined` of steps of this kind that share no memory, as one.
+  /// Enqueues `runs`, from two to `most_joined` of steps of this kind that do not conflict, as one.
   virtual void launch_joined(std::span<const StepRun* const> runs, CudaStream& stream) const = 0;
 };
 
 /// Numbers of the runs of each launch, in the order of launches. A run joins the last launch of its
-/// kind that it may be put off to: it passes those alone whose memory it does not share. Whatever a
-/// run knows of counts as read and written, from the first to the last byte of a slot.
+/// kind that it may be put off to: it passes those alone that it does not conflict with
+/// (run_memory.h).
 [[nodiscard]] std::vector<std::vector<std::size_t>> launches_of(std::span<const StepRun> runs);
 
 }  // namespace cermet::cuda

@@ -12,11 +12,17 @@
 
 namespace cermet::cuda {
 
-/// The first statement of every kernel (scripts/check_layers sees to it).
-__device__ inline void begin_kernel() {
+/// The first statement of every kernel (scripts/check_layers sees to it). `before` must leave
+/// global memory alone.
+template <class Before>
+__device__ void begin_kernel(Before&& before) {
+  before();
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+}
+__device__ inline void begin_kernel() {
+  begin_kernel([] {});
 }
 
 /// Enqueues `kernel`, with `bytes` of shared memory for each block.

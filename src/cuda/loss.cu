@@ -5,28 +5,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cuda/tensor.cuh"
+#include "cuda/loss.cuh"
+#include "cuda/loss_one_pixel.h"
 
 namespace cermet::cuda {
 namespace {
 
 using Scalars = ScalarsOf<Loss::Scalars>;
-
-/// Scalars of one run. The label in use is keep * label + extra.
-struct Parameters {
-  double weight, keep = 1, extra = 0, epsilon, delta;
-
-  __device__ Parameters(const Loss& op, const Loss::Scalars& scalars)
-      : weight(scalars.weight), epsilon(scalars.epsilon), delta(scalars.delta) {
-    const double smoothing = scalars.labelSmoothing;
-    const bool softmax = op.type == CNNLossType::SoftMaxCrossEntropy;
-    if (smoothing > 0 && (softmax || op.type == CNNLossType::SigmoidCrossEntropy)) {
-      keep = 1 - smoothing;
-      extra = smoothing / (softmax ? op.numberOfClasses : 2);
-    }
-  }
-  __device__ double label(double t) const { return keep * t + extra; }
-};
+using Parameters = LossParameters;
 
 /// 0 at 0, NaN for NaN.
 __device__ double sign_of(double x) { return x > 0 ? 1.0 : (x < 0 ? -1.0 : x - x); }
@@ -180,29 +166,16 @@ __device__ long long pixel_number(const Tensor& of, const Index& at) {
 
 __device__ double pull(const Inputs& in, const Arriving& arriving, const Parameters& p,
                        const Index& at) {
-  const double factor = arriving.scale(in, p, at);
-  return factor == 0 ? 0 : factor * in.label(p, at);
+  return scaled(arriving.scale(in, p, at), in.label(p, at));
 }
 
-constexpr int warp = 32;
-constexpr unsigned whole_warp = 0xFFFFFFFF;
-
-__device__ double warp_sum(double value) {
-  for (int step = warp / 2; step > 0; step /= 2) {
-    value += __shfl_xor_sync(whole_warp, value, step);
-  }
-  return value;
-}
-
-/// The warp's sums of a pixel. NaN is passed over in the search for the largest.
+/// The warp's sums of a pixel.
 __device__ PixelSums sum_pixel(const Inputs& in, const Parameters& p, const Arriving& arriving,
                                bool pulls, Index at) {
   const int lane = static_cast<int>(threadIdx.x) % warp, channels = in.source.desc.c;
   float largest = -INFINITY;
   for (at.c = lane; at.c < channels; at.c += warp) largest = fmaxf(largest, load(in.source, at));
-  for (int other = warp / 2; other > 0; other /= 2) {
-    largest = fmaxf(largest, __shfl_xor_sync(whole_warp, largest, other));
-  }
+  largest = warp_largest(largest);
   double sum = 0, pulled = 0;
   for (at.c = lane; at.c < channels; at.c += warp) {
     sum += static_cast<double>(expf(load(in.source, at) - largest));
@@ -239,7 +212,7 @@ __device__ double weighted_loss(const Inputs& in, const Parameters& p, const Pix
   const double t = in.label(p, at);
   const float y = load(in.source, at);
   if (in.op.type != CNNLossType::SoftMaxCrossEntropy) return w * loss_of(in.op.type, y, t, p);
-  return t == 0 ? 0 : w * (-t * pixel.of(y));
+  return soft_max_loss(w, t, pixel.of(y));
 }
 
 __global__ void losses(Inputs in, Scalars scalars, Tensor destination) {
@@ -402,7 +375,7 @@ __device__ double gradient_of(const LossGradient& op, const Inputs& in, const Pa
   } else {
     slope = by_labels ? label_slope_of(op, y, t, p) : slope_of(op, y, t, p);
   }
-  return factor == 0 ? 0 : factor * slope;
+  return scaled(factor, slope);
 }
 
 __global__ void gradients(LossGradient op, Inputs in, Scalars scalars, Arriving arriving,
@@ -432,6 +405,7 @@ __global__ void soft_max_gradients(LossGradient op, Inputs in, Scalars scalars, 
 }  // namespace
 
 StepPtr prepare(const Loss& op, Descs slots, Engine&) {
+  if (StepPtr lean = one_pixel_loss(op, slots)) return lean;
   const std::vector<TensorDesc> descs(slots.begin(), slots.end());
   const TensorDesc source = descs[Loss::source];
   const bool softmax = op.type == CNNLossType::SoftMaxCrossEntropy;
@@ -468,6 +442,7 @@ StepPtr prepare(const Loss& op, Descs slots, Engine&) {
 
 StepPtr prepare(const LossGradient& op, Descs slots, Engine&) {
   using Op = LossGradient;
+  if (StepPtr lean = one_pixel_gradient(op, slots)) return lean;
   const std::vector<TensorDesc> descs(slots.begin(), slots.end());
   const TensorDesc source = descs[Op::source];
   const auto images = static_cast<std::size_t>(source.n);

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <typeinfo>
 
@@ -220,11 +219,12 @@ class Update : public Joinable {
     launch_update<states>(args, op_, descs_, state_slots_);
   }
 
+  /// Large tensors gain nothing, and are better updated beside other work.
+  static constexpr std::int64_t most_elements = 1 << 18;
   [[nodiscard]] const void* kind() const override {
     for (const TensorDesc& desc : descs_) {
       if (!desc.present()) continue;
-      if (desc.type != ElementType::float32 || !desc.dense() ||
-          desc.count() > std::numeric_limits<int>::max())
+      if (desc.type != ElementType::float32 || !desc.dense() || desc.count() > most_elements)
         return nullptr;
     }
     return &typeid(Update);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cermet/core/error.h"
+#include "cuda/branches.h"
 #include "cuda/cudnn.h"
 #include "cuda/joining.h"
 #include "cuda/scalars.h"
@@ -52,7 +53,12 @@ CudaStream::CudaStream(int device) : device_(device) {
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
         "cudaDeviceGetAttribute");
   overlaps_kernels_ = major >= 9;
-  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  int least = 0, greatest = 0;  // of priorities
+  check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
+  check(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest),
+        "cudaStreamCreate");
+  check(cudaStreamCreateWithPriority(&aside_, cudaStreamNonBlocking, least), "cudaStreamCreate");
+  current_ = stream_;
   for (cudaEvent_t& event : events_)
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
 }
@@ -60,7 +66,9 @@ CudaStream::CudaStream(int device) : device_(device) {
 CudaStream::~CudaStream() {
   static_cast<void>(cudaSetDevice(device_));
   for (cudaEvent_t event : events_) static_cast<void>(cudaEventDestroy(event));
+  for (cudaEvent_t event : forks_) static_cast<void>(cudaEventDestroy(event));
   static_cast<void>(cudaStreamDestroy(stream_));
+  static_cast<void>(cudaStreamDestroy(aside_));
 }
 
 // ---- lists of steps
@@ -136,7 +144,7 @@ bool CudaStream::capture_into(Captured& list) {
         count == 1)
       list.writer = *node;
   }
-  run_joined(being_captured_);
+  run_in_branches();
   cudaGraph_t graph = nullptr;
   const bool ended = cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph != nullptr;
   const bool made = ended && cudaGraphInstantiate(&list.graph, graph, 0) == cudaSuccess;
@@ -153,19 +161,67 @@ bool CudaStream::capture_into(Captured& list) {
   return false;
 }
 
-/// Like `Stream::run`, with fewer launches. What reads the scalars of a run finds them by its
-/// address, so these are the runs that are captured.
-void CudaStream::run_joined(std::span<const StepRun> runs) {
-  std::vector<const StepRun*> together;
-  for (const std::vector<std::size_t>& launch : launches_of(runs)) {
-    if (launch.size() == 1) {
-      Stream::run(runs.subspan(launch.front(), 1));
-      continue;
-    }
-    together.clear();
-    for (const std::size_t i : launch) together.push_back(&runs[i]);
-    dynamic_cast<const Joinable&>(*together.front()->step).launch_joined(together, *this);
+/// Runs what is captured, with fewer launches than runs, those that the longest chain need not wait
+/// for on the other stream.
+void CudaStream::run_in_branches() {
+  const std::vector<std::vector<std::size_t>> launches = launches_of(being_captured_);
+  std::vector<RunMemory> memory(launches.size());
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    for (const std::size_t run : launches[i]) memory[i].add(RunMemory(being_captured_[run]));
   }
+  const std::vector<Place> places = places_of(memory);
+  // Events: of each launch, of the begin, of the end of what is aside.
+  const std::size_t begin = launches.size(), end = begin + 1;
+  while (forks_.size() <= end) {
+    cudaEvent_t& event = forks_.emplace_back(nullptr);
+    note(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+  }
+  std::vector<bool> awaited(launches.size(), false);
+  for (const Place& place : places) {
+    if (place.waits_for) awaited[*place.waits_for] = true;
+  }
+  const auto follow = [&](std::size_t event) {
+    note(cudaStreamWaitEvent(current_, forks_[event], 0), "a wait");
+    waits_ = true;
+  };
+  const auto mark_as = [&](std::size_t event) {
+    note(cudaEventRecord(forks_[event], current_), "an event");
+  };
+  bool forked = false;
+  mark_as(begin);
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    current_ = places[i].aside ? aside_ : stream_;
+    if (places[i].waits_for) {
+      follow(*places[i].waits_for);
+    } else if (places[i].aside && !forked) {
+      follow(begin);
+    }
+    forked = forked || places[i].aside;
+    launch(launches[i]);
+    waits_ = false;
+    if (awaited[i]) mark_as(i);
+  }
+  if (forked) {
+    current_ = aside_;
+    mark_as(end);
+    current_ = stream_;
+    follow(end);
+    waits_ = false;
+  }
+  current_ = stream_;
+}
+
+/// Enqueues these runs as one. What reads the scalars of a run finds them by its address, so these
+/// are the runs that are captured.
+void CudaStream::launch(const std::vector<std::size_t>& together) {
+  const StepRun& first = being_captured_[together.front()];
+  if (together.size() == 1) {
+    first.step->run(first.slots, first.scratch, first.scalars.data(), *this);
+    return;
+  }
+  std::vector<const StepRun*> runs;
+  for (const std::size_t i : together) runs.push_back(&being_captured_[i]);
+  dynamic_cast<const Joinable&>(*first.step).launch_joined(runs, *this);
 }
 
 void CudaStream::replay(Captured& list, std::span<const StepRun> runs) {
@@ -204,7 +260,8 @@ const void* CudaStream::scalars_on_device(const void* scalars) const {
 void CudaStream::run(const CudnnPlan& plan, CudnnBinding& binding,
                      const std::array<void*, 3>& addresses, void* workspace) noexcept {
   try {
-    if (!cudnn_) cudnn_ = std::make_shared<CudnnHandle>(stream_);
+    if (!cudnn_) cudnn_ = std::make_shared<CudnnHandle>();
+    cudnn_->enqueue_on(current_);
     plan.run(*cudnn_, binding, addresses, workspace);
   } catch (const std::exception& problem) {
     fail(cudaErrorUnknown, problem.what());

@@ -30,9 +30,10 @@ class CudaStream final : public Stream {
   CudaStream(const CudaStream&) = delete;
   CudaStream& operator=(const CudaStream&) = delete;
 
-  [[nodiscard]] cudaStream_t get() const { return stream_; }
+  /// Where steps enqueue.
+  [[nodiscard]] cudaStream_t get() const { return current_; }
   /// Whether kernels may begin while the one before them ends (launch.cuh).
-  [[nodiscard]] bool overlaps_kernels() const { return overlaps_kernels_; }
+  [[nodiscard]] bool overlaps_kernels() const { return overlaps_kernels_ && !waits_; }
   /// Keeps the first failure to enqueue something, until `wait` throws it.
   void note(cudaError_t code, const char* what) {
     if (code != cudaSuccess) fail(code, what);
@@ -57,13 +58,16 @@ class CudaStream final : public Stream {
   [[nodiscard]] Captured& find(std::span<const StepRun> runs);
   [[nodiscard]] bool capture(Captured& list, std::span<const StepRun> runs);
   [[nodiscard]] bool capture_into(Captured& list);
-  void run_joined(std::span<const StepRun> runs);
+  void run_in_branches();
+  void launch(const std::vector<std::size_t>& together);
   void replay(Captured& list, std::span<const StepRun> runs);
 
   static constexpr std::size_t most_in_flight = 64;
   int device_;
   bool overlaps_kernels_ = false;
-  cudaStream_t stream_ = nullptr;
+  cudaStream_t stream_ = nullptr, aside_ = nullptr, current_ = nullptr;
+  bool waits_ = false;                        // what is enqueued now follows work on both streams
+  std::vector<cudaEvent_t> forks_;            // of a capture
   std::shared_ptr<const CudnnHandle> cudnn_;  // made when it is needed first
   std::list<Captured> lists_;                 // the last used one first
   const Captured* capturing_ = nullptr;

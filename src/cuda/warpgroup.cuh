@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace cermet::cuda {
@@ -145,6 +146,40 @@ __device__ inline void copy_bulk(unsigned to, const float* from, unsigned bytes,
           "r"(to),
       "l"(from), "r"(bytes), "r"(barrier)
       : "memory");
+}
+/// Four floats, or zeros where not `valid`. Without `aligned` to 16 bytes, one by one.
+template <bool aligned>
+__device__ inline float4 load_four_if(bool valid, const float* from) {
+  float4 four;
+  if constexpr (aligned) {  // a branch for each load would take longer than the load
+    asm volatile(
+        "{\n\t.reg .pred valid;\n\tsetp.ne.u32 valid, %5, 0;\n\t"
+        "mov.f32 %0, 0f00000000;\n\tmov.f32 %1, 0f00000000;\n\t"
+        "mov.f32 %2, 0f00000000;\n\tmov.f32 %3, 0f00000000;\n\t"
+        "@valid ld.global.v4.f32 {%0, %1, %2, %3}, [%4];\n\t}"
+        : "=&f"(four.x), "=&f"(four.y), "=&f"(four.z), "=&f"(four.w)
+        : "l"(from), "r"(static_cast<unsigned>(valid)));
+  } else {
+    four = valid ? float4{from[0], from[1], from[2], from[3]} : float4{};
+  }
+  return four;
+}
+/// The same for four bytes, aligned.
+__device__ inline uchar4 load_bytes_if(bool valid, const unsigned char* from) {
+  unsigned four;
+  asm volatile(
+      "{\n\t.reg .pred valid;\n\tsetp.ne.u32 valid, %2, 0;\n\t"
+      "mov.u32 %0, 0;\n\t@valid ld.global.u32 %0, [%1];\n\t}"
+      : "=&r"(four)
+      : "l"(from), "r"(static_cast<unsigned>(valid)));
+  return {static_cast<unsigned char>(four), static_cast<unsigned char>(four >> 8),
+          static_cast<unsigned char>(four >> 16), static_cast<unsigned char>(four >> 24)};
+}
+
+/// What a block has of it.
+__device__ inline std::byte* shared_memory() {
+  extern __shared__ __align__(128) std::byte memory[];
+  return memory;
 }
 /// What this thread stored in shared memory can be seen by products and copies.
 __device__ inline void publish() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }

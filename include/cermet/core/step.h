@@ -59,6 +59,7 @@ class Step : public std::enable_shared_from_this<Step> {
  public:
   std::vector<TensorDesc> slots;   // every `any` resolved
   std::vector<std::size_t> bytes;  // storage each slot needs (packed layouts pad)
+  std::span<const Access> access;  // what it does to each slot; empty: not known
   std::size_t scratch_bytes = 0;
   std::string implementation;  // for plans, logs and the rule that no fallback is silent
 
