@@ -5,7 +5,7 @@
 // another address on, and no instruction moves them.
 //
 // Two warpgroups multiply, each an item of pixels; one warp streams packed weights through a ring
-// that both use; three warps fetch, round and store the patches of the items to come.
+// that both use; seven warps fetch, round and store the patches of the items to come.
 //
 // Results of up to 32 channels fill the 64 rows as well: even rows of eight have a tap, odd ones
 // its right neighbour, whose products belong to the pixel on the left (`paired`). Where the last
@@ -32,6 +32,7 @@ using namespace warpgroup_convolution;
 __global__ void pack(WarpgroupTask task, int taps, long long count, const float* weights,
                      float* packed) {
   begin_kernel();
+  let_next_begin();
   const int width = task.window.kernelWidth, pairs = (width + 1) / 2;
   for (const long long i : grid_stride(count)) {
     const int in = static_cast<int>(i % stage_floats);
@@ -148,23 +149,37 @@ struct Results {
       y /= 2;
       x /= 2;
     }
-    for (int pixel = first; pixel < pixels; pixel += step) {
-      const int row = y + pixel / across, column = x + pixel % across;
-      if (pixel % across >= last || !task.result.has(row, column)) continue;
-      const float4 value = *reinterpret_cast<const float4*>(staged + pixel * pitch() + four);
-      float* to = pointers.result + task.result.at(image, row, column) + channel;
-      if (aligned) {
-        *reinterpret_cast<float4*>(to) = value;
-      } else {
-        to[0] = value.x;
-        to[1] = value.y;
-        to[2] = value.z;
-        to[3] = value.w;
+    float* const to = pointers.result + task.result.at(image, y, x) + channel;
+    unsigned char* const to_winners =
+        pointers.winners + task.result.pixel(image, y, x) * task.result.channels + channel;
+    constexpr int together = 4;  // pixels under way
+    for (int begin = first; begin < pixels; begin += together * step) {
+      float4 values[together];
+      uchar4 won[together];
+#pragma unroll
+      for (int i = 0; i < together; ++i) {
+        const int pixel = min(begin + i * step, pixels - 1);
+        values[i] = *reinterpret_cast<const float4*>(staged + pixel * pitch() + four);
+        if (pooled) won[i] = *reinterpret_cast<const uchar4*>(winners() + pixel * side + four);
       }
-      if (pooled && pointers.winners != nullptr) {
-        *reinterpret_cast<uchar4*>(
-            pointers.winners + task.result.pixel(image, row, column) * task.result.channels +
-            channel) = *reinterpret_cast<const uchar4*>(winners() + pixel * side + four);
+#pragma unroll
+      for (int i = 0; i < together; ++i) {
+        const int pixel = begin + i * step, row = pixel / across, column = pixel % across;
+        if (pixel >= pixels || column >= last || !task.result.has(y + row, x + column)) continue;
+        float* const four_of = to + row * task.result.row + column * task.result.column;
+        if (aligned) {
+          *reinterpret_cast<float4*>(four_of) = values[i];
+        } else {
+          four_of[0] = values[i].x;
+          four_of[1] = values[i].y;
+          four_of[2] = values[i].z;
+          four_of[3] = values[i].w;
+        }
+        if (pooled && pointers.winners != nullptr) {
+          *reinterpret_cast<uchar4*>(to_winners +
+                                     static_cast<long long>(row * task.result.width + column) *
+                                         task.result.channels) = won[i];
+        }
       }
     }
   }
@@ -274,21 +289,22 @@ __device__ void multiply_items(const WarpgroupTask& task, const Shared& shared,
 template <int rows, Kind kind>
 __global__ void __launch_bounds__(threads, 1)
     multiply(WarpgroupTask task, ConvolutionPointers pointers, const float* packed) {
-  begin_kernel([&] {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    if (threadIdx.x == 0) Shared(task, shared_memory()).set_up_barriers();
-    __syncthreads();
-#endif
-  });
+  begin_beside_previous();
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   const Shared shared(task, shared_memory());
+  if (threadIdx.x == 0) shared.set_up_barriers();
+  __syncthreads();
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
   // The compiler must see that a warp takes one path, else it makes every product wait.
   const int warp = __shfl_sync(0xFFFFFFFFU, thread / 32, 0);
-  constexpr int helpers = group_threads / 32;  // warps
-  if (warp >= helpers) {
-    multiply_items<rows, kind>(task, shared, pointers, warp - helpers);
-  } else if (warp > 0) {
+  constexpr int helper_warps = helpers * group_threads / 32;
+  if (warp >= helper_warps) {
+    limit_registers<other_registers, true>();
+    multiply_items<rows, kind>(task, shared, pointers, warp - helper_warps);
+    return;
+  }
+  limit_registers<helper_registers, false>();
+  if (warp > 0) {
     const int number = warp - 1, quad = lane % quads, first = lane / quads;
     if (is_aligned(pointers.source)) {
       Loader<kind, true>{task, shared, pointers, number, quad, first}.load_all();
@@ -296,6 +312,7 @@ __global__ void __launch_bounds__(threads, 1)
       Loader<kind, false>{task, shared, pointers, number, quad, first}.load_all();
     }
   } else if (lane == 0) {
+    wait_for_previous();  // it packs the weights
     feed_weights(task, shared, packed);
   }
 #endif

@@ -18,8 +18,10 @@ inline constexpr unsigned stage_bytes = stage_floats * sizeof(float);
 inline constexpr int most_stages = 6, fewest_stages = 3;  // of the ring
 inline constexpr int segment = 8;                         // pixels
 inline constexpr int groups = 2;                          // warpgroups that multiply
-inline constexpr int group_threads = 128, loaders = 96;
-inline constexpr int threads = (groups + 1) * group_threads;
+inline constexpr int helpers = 2;                         // warpgroups that feed them
+inline constexpr int group_threads = 128, loaders = helpers * group_threads - 32;
+inline constexpr int threads = (groups + helpers) * group_threads;
+inline constexpr int helper_registers = 88, other_registers = 168;  // 128 each to begin with
 inline constexpr std::size_t barrier_bytes = 256;
 
 inline std::size_t shared_bytes(const WarpgroupTask& task) {
@@ -119,7 +121,7 @@ __device__ inline void feed_weights(const WarpgroupTask& task, const Shared& sha
   }
 }
 
-/// Patches of all items, by three warps. A warp takes rows of a patch: a lane has always the same
+/// Patches of all items, by seven warps. A warp takes rows of a patch: a lane has always the same
 /// four channels, of every fourth pixel.
 template <Kind kind, bool aligned>
 struct Loader {
@@ -161,7 +163,7 @@ struct Loader {
       spread(corner.image, images, top, left, c, to, wait_for_patch);
       return;
     }
-    constexpr int together = 5, rows_together = 6;  // loads under way
+    constexpr int together = 5, rows_together = 2;  // loads under way
     const float* from = pointers.source + task.source.at(corner.image, top, left) + c;
     const long long across = step * task.source.column;  // from load to load
     const int rows = task.patch_images * task.patch_height;
@@ -202,7 +204,7 @@ struct Loader {
   template <class Wait>
   __device__ void spread(int first_image, int images, int top, int left, int c, float4* to,
                          Wait wait_for_patch) const {
-    constexpr int together = 3, rows_together = 4;  // loads under way
+    constexpr int together = 3, rows_together = 2;  // loads under way
     const int y0 = floor_half(top), x0 = floor_half(left);
     const int high = task.by_pooled_height.value, wide = task.by_pooled_width.value;
     const int rows = task.patch_images * high;

@@ -3,43 +3,17 @@
 
 #include <cmath>
 
+#include "cuda/dropout.cuh"
+#include "cuda/pointwise.cuh"
 #include "cuda/tensor.cuh"
 
 namespace cermet::cuda {
 namespace {
 
-/// The Philox4x32-10 block of a counter.
-__device__ uint4 philox(const Dropout::Scalars& scalars, unsigned counter, unsigned image) {
-  unsigned c0 = counter, c1 = image;
-  auto c2 = static_cast<unsigned>(scalars.encode);
-  auto c3 = static_cast<unsigned>(scalars.encode >> 32);
-  auto key0 = static_cast<unsigned>(scalars.seed);
-  auto key1 = static_cast<unsigned>(scalars.seed >> 32);
-#pragma unroll
-  for (int round = 0; round < 10; ++round) {
-    constexpr unsigned factor0 = 0xD2511F53U, factor2 = 0xCD9E8D57U;
-    const unsigned high0 = __umulhi(c0, factor0), low0 = c0 * factor0;
-    const unsigned high2 = __umulhi(c2, factor2), low2 = c2 * factor2;
-    c0 = high2 ^ c1 ^ key0;
-    c1 = low2;
-    c2 = high0 ^ c3 ^ key1;
-    c3 = low0;
-    key0 += 0x9E3779B9U;
-    key1 += 0xBB67AE85U;
-  }
-  return {c0, c1, c2, c3};
-}
 __device__ unsigned word(const uint4& block, unsigned k) {
   return k < 2 ? (k == 0 ? block.x : block.y) : (k == 2 ? block.z : block.w);
 }
 
-__device__ float4 apply(const uchar4& mask, const float4& source, float keep) {
-  const auto one = [&](unsigned char kept, float x) { return kept != 0 ? x / keep : 0.0F; };
-  return {one(mask.x, source.x), one(mask.y, source.y), one(mask.z, source.z),
-          one(mask.w, source.w)};
-}
-
-/// `threshold`: kept when the top 24 bits of a word are below it.
 __global__ void drop(Dropout op, unsigned threshold, ScalarsOf<Dropout::Scalars> scalars,
                      Tensor source, Tensor mask, Tensor destination) {
   begin_kernel();
@@ -51,7 +25,7 @@ __global__ void drop(Dropout op, unsigned threshold, ScalarsOf<Dropout::Scalars>
     const long long e = (decided.y * mask_w + decided.x) * mask_c + decided.c;
     const uint4 block = philox(encode, static_cast<unsigned>(e / 4),
                                encode.first_image + static_cast<unsigned>(at.n));
-    const bool kept = (word(block, static_cast<unsigned>(e % 4)) >> 8) < threshold;
+    const bool kept = is_kept(word(block, static_cast<unsigned>(e % 4)), threshold);
     const bool stores = decided.y == at.y && decided.x == at.x && decided.c == at.c;
     if (mask.present() && stores) store(mask, at, kept ? 1.0F : 0.0F);
     store(destination, at, kept ? load(source, at) / op.keepProbability : 0.0F);
@@ -66,11 +40,8 @@ __global__ void drop_flat(float keep, unsigned threshold, ScalarsOf<Dropout::Sca
   begin_kernel();
   const Dropout::Scalars encode = scalars.get();
   for (const long long i : grid_stride(count)) {
-    const auto image = static_cast<unsigned>(i / fours);
-    const uint4 block =
-        philox(encode, static_cast<unsigned>(i % fours), encode.first_image + image);
-    const auto kept = [&](unsigned bits) { return (bits >> 8) < threshold; };
-    const uchar4 decided{kept(block.x), kept(block.y), kept(block.z), kept(block.w)};
+    const uchar4 decided = decide(encode, threshold, static_cast<unsigned>(i % fours),
+                                  static_cast<unsigned>(i / fours));
     if (mask != nullptr) mask[i] = decided;
     destination[i] = apply(decided, source[i], keep);
   }
@@ -108,45 +79,114 @@ bool is_flat_mask(const Tensor& mask, const TensorDesc& of) {
                              reinterpret_cast<std::uintptr_t>(mask.data) % sizeof(uchar4) == 0);
 }
 
-}  // namespace
+/// What the step of dropout does.
+class DropoutBody : public Pointwise {
+ public:
+  using Op = Dropout;
+  DropoutBody(const Op& op, Descs slots)
+      : op_(op),
+        threshold_(
+            static_cast<unsigned>(std::ceil(static_cast<double>(op.keepProbability) * 0x1p24))),
+        source_(slots[Op::source]),
+        mask_(slots[Op::mask]),
+        destination_(slots[Op::destination]) {}
 
-StepPtr prepare(const Dropout& op, Descs slots, Engine&) {
-  const TensorDesc from = slots[Dropout::source], to = slots[Dropout::destination];
-  const TensorDesc decisions = slots[Dropout::mask];
-  const auto threshold =
-      static_cast<unsigned>(std::ceil(static_cast<double>(op.keepProbability) * 0x1p24));
-  return make_step(slots, "cuda dropout", [=](const Args& args) {
-    const Tensor destination{to, args.slots[Dropout::destination]};
-    const Tensor mask{decisions, decisions.present() ? args.slots[Dropout::mask] : nullptr};
-    const Tensor source{from, args.slots[Dropout::source]};
-    const auto given = scalars<Dropout::Scalars>(args);
-    if (has_own_decisions(op, to) && are_flat({source, destination}) && is_flat_mask(mask, to)) {
-      const auto fours = static_cast<int>(destination.count() / to.n / 4);
-      launch(args, destination.count() / 4, drop_flat, op.keepProbability, threshold, given, fours,
-             args.at<float4>(Dropout::source), static_cast<uchar4*>(mask.data),
-             args.at<float4>(Dropout::destination), destination.count() / 4);
+  void operator()(const Args& args) const {
+    const Tensor source{source_, args.slots[Op::source]}, mask = mask_of(args.slots);
+    const Tensor destination{destination_, args.slots[Op::destination]};
+    const auto given = scalars<Op::Scalars>(args);
+    if (is_flat(args.slots)) {
+      launch(args, destination.count() / 4, drop_flat, op_.keepProbability, threshold_, given,
+             image_fours(), args.at<float4>(Op::source), static_cast<uchar4*>(mask.data),
+             args.at<float4>(Op::destination), destination.count() / 4);
       return;
     }
-    launch(args, destination.count(), drop, op, threshold, given, source, mask, destination);
-  });
-}
+    launch(args, destination.count(), drop, op_, threshold_, given, source, mask, destination);
+  }
 
-StepPtr prepare(const DropoutGradient& op, Descs slots, Engine&) {
+  [[nodiscard]] std::size_t input_slot() const override { return Op::source; }
+  [[nodiscard]] std::size_t result_slot() const override { return Op::destination; }
+  [[nodiscard]] bool fits(const StepRun& run) const override { return is_flat(run.slots); }
+  void describe(const StepRun& run, CudaStream& stream, PointwiseStage& stage) const override {
+    const Args args{run.slots, run.scratch, run.scalars.data(), &stream};
+    stage.kind = PointwiseStage::Kind::dropout;
+    stage.keep = op_.keepProbability;
+    stage.threshold = threshold_;
+    stage.image_fours = image_fours();
+    stage.scalars = scalars<Op::Scalars>(args);
+    stage.mask = static_cast<uchar4*>(mask_of(run.slots).data);
+    stage.result = args.at<float4>(Op::destination);
+  }
+
+ private:
+  [[nodiscard]] Tensor mask_of(const Slots& slots) const {
+    return {mask_, mask_.present() ? slots[Op::mask] : nullptr};
+  }
+  [[nodiscard]] int image_fours() const {
+    return static_cast<int>(destination_.count() / destination_.n / 4);
+  }
+  [[nodiscard]] bool is_flat(const Slots& slots) const {
+    return has_own_decisions(op_, destination_) &&
+           are_flat({{source_, slots[Op::source]}, {destination_, slots[Op::destination]}}) &&
+           is_flat_mask(mask_of(slots), destination_);
+  }
+
+  Op op_;
+  unsigned threshold_;
+  TensorDesc source_, mask_, destination_;
+};
+
+/// What the step of dropout's gradient does.
+class DropoutGradientBody : public Pointwise {
+ public:
   using Op = DropoutGradient;
-  const TensorDesc g = slots[Op::gradient], decisions = slots[Op::mask];
-  const TensorDesc to = slots[Op::destination];
-  return make_step(slots, "cuda dropout", [=](const Args& args) {
-    const Tensor destination{to, args.slots[Op::destination]};
-    const Tensor gradient{g, args.slots[Op::gradient]}, mask{decisions, args.slots[Op::mask]};
-    if (op.shiftX == 0 && op.shiftY == 0 && has_own_decisions(op.forward, to) &&
-        are_flat({gradient, destination}) && is_flat_mask(mask, to)) {
-      launch(args, destination.count() / 4, drop_gradient_flat, op.forward.keepProbability,
+  DropoutGradientBody(const Op& op, Descs slots)
+      : op_(op),
+        gradient_(slots[Op::gradient]),
+        mask_(slots[Op::mask]),
+        destination_(slots[Op::destination]) {}
+
+  void operator()(const Args& args) const {
+    const Tensor gradient{gradient_, args.slots[Op::gradient]}, mask{mask_, args.slots[Op::mask]};
+    const Tensor destination{destination_, args.slots[Op::destination]};
+    if (is_flat(args.slots)) {
+      launch(args, destination.count() / 4, drop_gradient_flat, op_.forward.keepProbability,
              args.at<float4>(Op::gradient), args.at<const uchar4>(Op::mask),
              args.at<float4>(Op::destination), destination.count() / 4);
       return;
     }
-    launch(args, destination.count(), drop_gradient, op, gradient, mask, destination);
-  });
+    launch(args, destination.count(), drop_gradient, op_, gradient, mask, destination);
+  }
+
+  [[nodiscard]] std::size_t input_slot() const override { return Op::gradient; }
+  [[nodiscard]] std::size_t result_slot() const override { return Op::destination; }
+  [[nodiscard]] bool fits(const StepRun& run) const override { return is_flat(run.slots); }
+  void describe(const StepRun& run, CudaStream&, PointwiseStage& stage) const override {
+    stage.kind = PointwiseStage::Kind::dropout_gradient;
+    stage.keep = op_.forward.keepProbability;
+    stage.mask = static_cast<uchar4*>(run.slots[Op::mask]);
+    stage.result = static_cast<float4*>(run.slots[Op::destination]);
+  }
+
+ private:
+  [[nodiscard]] bool is_flat(const Slots& slots) const {
+    return op_.shiftX == 0 && op_.shiftY == 0 && has_own_decisions(op_.forward, destination_) &&
+           are_flat({{gradient_, slots[Op::gradient]}, {destination_, slots[Op::destination]}}) &&
+           is_flat_mask({mask_, slots[Op::mask]}, destination_);
+  }
+
+  Op op_;
+  TensorDesc gradient_, mask_, destination_;
+};
+
+}  // namespace
+
+StepPtr prepare(const Dropout& op, Descs slots, Engine&) {
+  return make_step(slots, "cuda dropout", DropoutBody(op, slots));
+}
+
+StepPtr prepare(const DropoutGradient& op, Descs slots, Engine&) {
+  return make_step(slots, "cuda dropout", DropoutGradientBody(op, slots));
 }
 
 }  // namespace cermet::cuda

@@ -1,7 +1,7 @@
 #pragma once
 // How kernels follow one another. A kernel may be put on the device while the one before it ends
 // (programmatic dependent launch, from sm_90 on), so each begins with `begin_kernel`, which waits
-// until the work before is done and its results can be seen. No kernel lets the next one begin any
+// until the work before is done and its results can be seen. Few kernels let the next one begin any
 // sooner: blocks that wait would take the place of blocks that work.
 
 #include <cuda_runtime.h>
@@ -12,18 +12,33 @@
 
 namespace cermet::cuda {
 
+/// Waits until the kernel before is done.
+__device__ inline void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 /// The first statement of every kernel (scripts/check_layers sees to it). `before` must leave
 /// global memory alone.
 template <class Before>
 __device__ void begin_kernel(Before&& before) {
   before();
+  wait_for_previous();
+}
+__device__ inline void begin_kernel() { wait_for_previous(); }
+
+/// The next kernel of the step may begin once all blocks have come here. It is one that begins with
+/// `begin_beside_previous`.
+__device__ inline void let_next_begin() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
-__device__ inline void begin_kernel() {
-  begin_kernel([] {});
-}
+/// Stands for `begin_kernel` behind a kernel that has called `let_next_begin`. What was done before
+/// that one can be seen; each block must `wait_for_previous` before it uses what that one does, and
+/// before it ends.
+__device__ inline void begin_beside_previous() {}
 
 /// Enqueues `kernel`, with `bytes` of shared memory for each block.
 template <class... Parameters, class... Given>

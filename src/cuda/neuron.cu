@@ -2,6 +2,7 @@
 // (ops/neuron.h; the functions: activation.cuh).
 
 #include "cuda/activation.cuh"
+#include "cuda/pointwise.cuh"
 #include "cuda/tensor.cuh"
 
 namespace cermet::cuda {
@@ -43,45 +44,100 @@ __global__ void multiply_derivative_flat(Activation f, const float4* gradient, c
   }
 }
 
-/// Null for every type but PReLU.
-const float* slopes_of(const Activation& f, const Args& args, std::size_t slot) {
-  return f.type == CNNNeuronType::PReLU ? args.at<const float>(slot) : nullptr;
-}
+bool has_slopes(const Activation& f) { return f.type == CNNNeuronType::PReLU; }
+
+/// What the step of a neuron does.
+class NeuronBody : public Pointwise {
+ public:
+  using Op = Neuron;
+  NeuronBody(const Op& op, Descs slots)
+      : f_(op.activation), source_(slots[Op::source]), destination_(slots[Op::destination]) {}
+
+  void operator()(const Args& args) const {
+    const Tensor source{source_, args.slots[Op::source]};
+    const Tensor destination{destination_, args.slots[Op::destination]};
+    if (is_flat(args.slots)) {
+      launch(args, destination.count() / 4, evaluate_flat, f_, args.at<float4>(Op::source),
+             args.at<float4>(Op::destination), destination.count() / 4);
+      return;
+    }
+    const float* slopes = has_slopes(f_) ? args.at<const float>(Op::slopes) : nullptr;
+    launch(args, destination.count(), evaluate, f_, source, slopes, destination);
+  }
+
+  [[nodiscard]] std::size_t input_slot() const override { return Op::source; }
+  [[nodiscard]] std::size_t result_slot() const override { return Op::destination; }
+  [[nodiscard]] bool fits(const StepRun& run) const override { return is_flat(run.slots); }
+  void describe(const StepRun& run, CudaStream&, PointwiseStage& stage) const override {
+    stage.kind = PointwiseStage::Kind::neuron;
+    stage.activation = f_;
+    stage.result = static_cast<float4*>(run.slots[Op::destination]);
+  }
+
+ private:
+  [[nodiscard]] bool is_flat(const Slots& slots) const {
+    return !has_slopes(f_) &&
+           are_flat({{source_, slots[Op::source]}, {destination_, slots[Op::destination]}});
+  }
+
+  Activation f_;
+  TensorDesc source_, destination_;
+};
+
+/// What the step of a neuron's gradient does.
+class NeuronGradientBody : public Pointwise {
+ public:
+  using Op = NeuronGradient;
+  NeuronGradientBody(const Op& op, Descs slots)
+      : f_(op.forward.activation),
+        gradient_(slots[Op::gradient]),
+        source_(slots[Op::source]),
+        destination_(slots[Op::destination]) {}
+
+  void operator()(const Args& args) const {
+    const Tensor gradient{gradient_, args.slots[Op::gradient]};
+    const Tensor source{source_, args.slots[Op::source]};
+    const Tensor destination{destination_, args.slots[Op::destination]};
+    if (is_flat(args.slots)) {
+      launch(args, destination.count() / 4, multiply_derivative_flat, f_,
+             args.at<float4>(Op::gradient), args.at<float4>(Op::source),
+             args.at<float4>(Op::destination), destination.count() / 4);
+      return;
+    }
+    const float* slopes = has_slopes(f_) ? args.at<const float>(Op::slopes) : nullptr;
+    launch(args, destination.count(), multiply_derivative, f_, gradient, source, slopes,
+           destination);
+  }
+
+  [[nodiscard]] std::size_t input_slot() const override { return Op::gradient; }
+  [[nodiscard]] std::size_t result_slot() const override { return Op::destination; }
+  [[nodiscard]] bool fits(const StepRun& run) const override { return is_flat(run.slots); }
+  void describe(const StepRun& run, CudaStream&, PointwiseStage& stage) const override {
+    stage.kind = PointwiseStage::Kind::neuron_gradient;
+    stage.activation = f_;
+    stage.source = static_cast<const float4*>(run.slots[Op::source]);
+    stage.result = static_cast<float4*>(run.slots[Op::destination]);
+  }
+
+ private:
+  [[nodiscard]] bool is_flat(const Slots& slots) const {
+    return !has_slopes(f_) && are_flat({{gradient_, slots[Op::gradient]},
+                                        {source_, slots[Op::source]},
+                                        {destination_, slots[Op::destination]}});
+  }
+
+  Activation f_;
+  TensorDesc gradient_, source_, destination_;
+};
 
 }  // namespace
 
 StepPtr prepare(const Neuron& op, Descs slots, Engine&) {
-  const TensorDesc from = slots[Neuron::source], to = slots[Neuron::destination];
-  return make_step(slots, "cuda neuron", [from, to, f = op.activation](const Args& args) {
-    const Tensor source{from, args.slots[Neuron::source]};
-    const Tensor destination{to, args.slots[Neuron::destination]};
-    const float* slopes = slopes_of(f, args, Neuron::slopes);
-    if (slopes == nullptr && are_flat({source, destination})) {
-      launch(args, destination.count() / 4, evaluate_flat, f, args.at<float4>(Neuron::source),
-             args.at<float4>(Neuron::destination), destination.count() / 4);
-      return;
-    }
-    launch(args, destination.count(), evaluate, f, source, slopes, destination);
-  });
+  return make_step(slots, "cuda neuron", NeuronBody(op, slots));
 }
 
 StepPtr prepare(const NeuronGradient& op, Descs slots, Engine&) {
-  using Op = NeuronGradient;
-  const TensorDesc g = slots[Op::gradient], from = slots[Op::source], to = slots[Op::destination];
-  return make_step(
-      slots, "cuda neuron", [g, from, to, f = op.forward.activation](const Args& args) {
-        const Tensor gradient{g, args.slots[Op::gradient]}, source{from, args.slots[Op::source]};
-        const Tensor destination{to, args.slots[Op::destination]};
-        const float* slopes = slopes_of(f, args, Op::slopes);
-        if (slopes == nullptr && are_flat({gradient, source, destination})) {
-          launch(args, destination.count() / 4, multiply_derivative_flat, f,
-                 args.at<float4>(Op::gradient), args.at<float4>(Op::source),
-                 args.at<float4>(Op::destination), destination.count() / 4);
-          return;
-        }
-        launch(args, destination.count(), multiply_derivative, f, gradient, source, slopes,
-               destination);
-      });
+  return make_step(slots, "cuda neuron", NeuronGradientBody(op, slots));
 }
 
 }  // namespace cermet::cuda

@@ -34,12 +34,22 @@ void RunMemory::add(const RunMemory& other) {
   ranges_.insert(ranges_.end(), other.ranges_.begin(), other.ranges_.end());
 }
 
-bool RunMemory::conflicts(const RunMemory& other) const {
+template <class Matters>
+bool RunMemory::any_overlap(const RunMemory& other, Matters&& matters) const {
   return std::any_of(ranges_.begin(), ranges_.end(), [&](const Range& a) {
     return std::any_of(other.ranges_.begin(), other.ranges_.end(), [&](const Range& b) {
-      return (a.written || b.written) && a.begin < b.end && b.begin < a.end;
+      return matters(a, b) && a.begin < b.end && b.begin < a.end;
     });
   });
+}
+
+bool RunMemory::reads(const RunMemory& before) const {
+  return any_overlap(
+      before, [](const Range& own, const Range& other) { return !own.written && other.written; });
+}
+
+bool RunMemory::conflicts(const RunMemory& other) const {
+  return any_overlap(other, [](const Range& a, const Range& b) { return a.written || b.written; });
 }
 
 }  // namespace cermet::cuda

@@ -18,6 +18,8 @@ class RunMemory {
   explicit RunMemory(const StepRun& run);
   /// Memory of both.
   void add(const RunMemory& other);
+  /// Whether this one only reads something that `before` writes.
+  [[nodiscard]] bool reads(const RunMemory& before) const;
   /// Whether one writes what the other reads or writes.
   [[nodiscard]] bool conflicts(const RunMemory& other) const;
 
@@ -26,6 +28,8 @@ class RunMemory {
     std::uintptr_t begin, end;
     bool written;
   };
+  template <class Matters>
+  [[nodiscard]] bool any_overlap(const RunMemory& other, Matters&& matters) const;
   std::vector<Range> ranges_;
 };
 

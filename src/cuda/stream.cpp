@@ -7,8 +7,10 @@
 
 #include "cermet/core/error.h"
 #include "cuda/branches.h"
+#include "cuda/chains.h"
 #include "cuda/cudnn.h"
 #include "cuda/joining.h"
+#include "cuda/pointwise.h"
 #include "cuda/scalars.h"
 
 namespace cermet::cuda {
@@ -16,6 +18,9 @@ namespace {
 
 constexpr std::size_t fewest_runs = 3;   // shorter lists gain nothing
 constexpr std::size_t most_lists = 128;  // each step in flight has results of its own
+// Events of a capture: where streams part, where the scalars are written, where streams meet again,
+// and ends of launches.
+enum Fork : std::size_t { begin_fork, scalars_fork, end_fork, first_fork };
 constexpr std::size_t key_bytes = offsetof(StepRun, scalars);
 
 }  // namespace
@@ -134,17 +139,7 @@ bool CudaStream::capture_into(Captured& list) {
     static_cast<void>(cudaGetLastError());
     return false;
   }
-  if (list.runs.size() * max_scalar_bytes <= ScalarBlock::size) {
-    write_scalars(*this, {}, list.scalars, list.runs.size() * max_scalar_bytes);
-    const cudaGraphNode_t* node = nullptr;
-    std::size_t count = 0;
-    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    if (cudaStreamGetCaptureInfo(stream_, &status, nullptr, nullptr, &node, nullptr, &count) ==
-            cudaSuccess &&
-        count == 1)
-      list.writer = *node;
-  }
-  run_in_branches();
+  run_in_branches(list);
   cudaGraph_t graph = nullptr;
   const bool ended = cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph != nullptr;
   const bool made = ended && cudaGraphInstantiate(&list.graph, graph, 0) == cudaSuccess;
@@ -161,54 +156,75 @@ bool CudaStream::capture_into(Captured& list) {
   return false;
 }
 
-/// Runs what is captured, with fewer launches than runs, those that the longest chain need not wait
-/// for on the other stream.
-void CudaStream::run_in_branches() {
-  const std::vector<std::vector<std::size_t>> launches = launches_of(being_captured_);
+void CudaStream::mark_as(std::size_t number) {
+  while (forks_.size() <= number) {
+    cudaEvent_t& event = forks_.emplace_back(nullptr);
+    note(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+  }
+  note(cudaEventRecord(forks_[number], current_), "an event");
+}
+void CudaStream::follow(std::size_t number) {
+  note(cudaStreamWaitEvent(current_, forks_[number], 0), "a wait");
+  waits_ = true;
+}
+
+/// Runs what is captured, with fewer launches than runs: those that the longest chain need not wait
+/// for on the other stream, where the scalars are written first.
+void CudaStream::run_in_branches(Captured& list) {
+  std::vector<std::vector<std::size_t>> launches = launches_of(being_captured_);
+  join_chains(being_captured_, launches);
   std::vector<RunMemory> memory(launches.size());
   for (std::size_t i = 0; i < launches.size(); ++i) {
     for (const std::size_t run : launches[i]) memory[i].add(RunMemory(being_captured_[run]));
   }
   const std::vector<Place> places = places_of(memory);
-  // Events: of each launch, of the begin, of the end of what is aside.
-  const std::size_t begin = launches.size(), end = begin + 1;
-  while (forks_.size() <= end) {
-    cudaEvent_t& event = forks_.emplace_back(nullptr);
-    note(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
-  }
   std::vector<bool> awaited(launches.size(), false);
   for (const Place& place : places) {
     if (place.waits_for) awaited[*place.waits_for] = true;
   }
-  const auto follow = [&](std::size_t event) {
-    note(cudaStreamWaitEvent(current_, forks_[event], 0), "a wait");
-    waits_ = true;
-  };
-  const auto mark_as = [&](std::size_t event) {
-    note(cudaEventRecord(forks_[event], current_), "an event");
-  };
+  scalars_ = Scalars::to_be_written;
+  if (list.runs.size() * max_scalar_bytes > ScalarBlock::size) scalars_ = Scalars::followed;
   bool forked = false;
-  mark_as(begin);
-  for (std::size_t i = 0; i < launches.size(); ++i) {
-    current_ = places[i].aside ? aside_ : stream_;
-    if (places[i].waits_for) {
-      follow(*places[i].waits_for);
-    } else if (places[i].aside && !forked) {
-      follow(begin);
-    }
-    forked = forked || places[i].aside;
-    launch(launches[i]);
-    waits_ = false;
-    if (awaited[i]) mark_as(i);
-  }
-  if (forked) {
-    current_ = aside_;
-    mark_as(end);
-    current_ = stream_;
-    follow(end);
+  for (const Place& place : places) {
+    current_ = place.aside ? aside_ : stream_;
+    if (place.aside && !forked) fork(list);
+    forked = forked || place.aside;
+    if (place.waits_for) follow(first_fork + *place.waits_for);
+    launch(launches[place.launch]);
+    if (awaited[place.launch]) mark_as(first_fork + place.launch);
+    if (!forked) fork(list);  // a graph with one root begins sooner
+    forked = true;
     waits_ = false;
   }
+  current_ = aside_;
+  mark_as(end_fork);
   current_ = stream_;
+  follow(end_fork);
+  waits_ = false;
+}
+
+/// The second stream begins here, with the scalars.
+void CudaStream::fork(Captured& list) {
+  cudaStream_t const back = current_;
+  current_ = stream_;
+  mark_as(begin_fork);
+  current_ = aside_;
+  follow(begin_fork);
+  if (scalars_ == Scalars::to_be_written) write_scalars_of(list);
+  current_ = back;
+}
+
+void CudaStream::write_scalars_of(Captured& list) {
+  write_scalars(*this, {}, list.scalars, list.runs.size() * max_scalar_bytes);
+  const cudaGraphNode_t* node = nullptr;
+  std::size_t count = 0;
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  if (cudaStreamGetCaptureInfo(current_, &status, nullptr, nullptr, &node, nullptr, &count) ==
+          cudaSuccess &&
+      count == 1)
+    list.writer = *node;
+  mark_as(scalars_fork);
+  scalars_ = current_ == stream_ ? Scalars::followed : Scalars::written_aside;
 }
 
 /// Enqueues these runs as one. What reads the scalars of a run finds them by its address, so these
@@ -221,7 +237,11 @@ void CudaStream::launch(const std::vector<std::size_t>& together) {
   }
   std::vector<const StepRun*> runs;
   for (const std::size_t i : together) runs.push_back(&being_captured_[i]);
-  dynamic_cast<const Joinable&>(*first.step).launch_joined(runs, *this);
+  if (const auto* joinable = dynamic_cast<const Joinable*>(first.step)) {
+    joinable->launch_joined(runs, *this);
+  } else {
+    launch_chain(runs, *this);
+  }
 }
 
 void CudaStream::replay(Captured& list, std::span<const StepRun> runs) {
@@ -249,8 +269,11 @@ void CudaStream::replay(Captured& list, std::span<const StepRun> runs) {
   note(cudaGraphLaunch(list.graph, stream_), "a graph launch");
 }
 
-const void* CudaStream::scalars_on_device(const void* scalars) const {
+const void* CudaStream::scalars_on_device(const void* scalars) {
   if (capturing_ == nullptr || scalars == nullptr) return nullptr;
+  if (scalars_ == Scalars::to_be_written) write_scalars_of(*capturing_);
+  if (current_ == stream_ && std::exchange(scalars_, Scalars::followed) == Scalars::written_aside)
+    follow(scalars_fork);
   const auto* at = static_cast<const std::byte*>(scalars);
   const auto* first = reinterpret_cast<const std::byte*>(being_captured_.data());
   const auto number = static_cast<std::size_t>(at - first) / sizeof(StepRun);

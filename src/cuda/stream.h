@@ -43,8 +43,8 @@ class CudaStream final : public Stream {
   void run(const CudnnPlan& plan, CudnnBinding& binding, const std::array<void*, 3>& addresses,
            void* workspace) noexcept;
   /// Where kernels of a captured graph find the scalars that a run has at `scalars`; null outside
-  /// of a capture.
-  [[nodiscard]] const void* scalars_on_device(const void* scalars) const;
+  /// of a capture. What is enqueued next waits until they are there.
+  [[nodiscard]] const void* scalars_on_device(const void* scalars);
 
   /// A list is captured when it comes for the second time: the same steps on the same addresses;
   /// scalars may differ.
@@ -58,19 +58,25 @@ class CudaStream final : public Stream {
   [[nodiscard]] Captured& find(std::span<const StepRun> runs);
   [[nodiscard]] bool capture(Captured& list, std::span<const StepRun> runs);
   [[nodiscard]] bool capture_into(Captured& list);
-  void run_in_branches();
+  void run_in_branches(Captured& list);
+  void fork(Captured& list);
+  void write_scalars_of(Captured& list);
   void launch(const std::vector<std::size_t>& together);
+  void mark_as(std::size_t number);
+  void follow(std::size_t number);
   void replay(Captured& list, std::span<const StepRun> runs);
 
   static constexpr std::size_t most_in_flight = 64;
   int device_;
   bool overlaps_kernels_ = false;
   cudaStream_t stream_ = nullptr, aside_ = nullptr, current_ = nullptr;
-  bool waits_ = false;                        // what is enqueued now follows work on both streams
+  bool waits_ = false;  // what is enqueued now follows work on both streams
+  /// What the first stream of a capture knows of the list's scalars.
+  enum class Scalars { to_be_written, written_aside, followed } scalars_ = Scalars::to_be_written;
   std::vector<cudaEvent_t> forks_;            // of a capture
   std::shared_ptr<const CudnnHandle> cudnn_;  // made when it is needed first
   std::list<Captured> lists_;                 // the last used one first
-  const Captured* capturing_ = nullptr;
+  Captured* capturing_ = nullptr;
   std::span<const StepRun> being_captured_;
   std::vector<std::byte> block_;  // scalars on their way to the device
 

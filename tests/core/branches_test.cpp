@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "harness/random.h"
@@ -29,10 +30,21 @@ class List {
   }
   [[nodiscard]] const std::vector<RunMemory>& memory() const { return memory_; }
   [[nodiscard]] std::vector<Place> places() const { return places_of(memory_); }
+  [[nodiscard]] Place place(std::size_t launch) const {
+    const std::vector<Place> all = places();
+    return *std::find_if(all.begin(), all.end(),
+                         [&](const Place& place) { return place.launch == launch; });
+  }
+  /// By launch.
   [[nodiscard]] std::string aside() const {
     std::string text;
-    for (const Place& place : places()) text += place.aside ? 'a' : '-';
+    for (std::size_t i = 0; i < memory_.size(); ++i) text += place(i).aside ? 'a' : '-';
     return text;
+  }
+  [[nodiscard]] std::vector<std::size_t> order() const {
+    std::vector<std::size_t> numbers;
+    for (const Place& place : places()) numbers.push_back(place.launch);
+    return numbers;
   }
 
  private:
@@ -59,7 +71,7 @@ TEST(Branches, TheLongestChainStays) {
   EXPECT_EQ(list.aside(), "---");
   list.add({50}, {51});
   EXPECT_EQ(list.aside(), "---a");
-  EXPECT_FALSE(list.places()[3].waits_for.has_value());
+  EXPECT_EQ(list.place(3).waits_for, 0U) << "the chain begins alone";
 }
 
 TEST(Branches, WeightGradientsAndUpdatesOfATrainingStepGoAside) {
@@ -74,10 +86,9 @@ TEST(Branches, WeightGradientsAndUpdatesOfATrainingStepGoAside) {
   list.add({31, 0}, {20});
   list.add({20}, {10});
   EXPECT_EQ(list.aside(), "----aa--");
-  const std::vector<Place> places = list.places();
-  EXPECT_EQ(places[4].waits_for, 2U);
-  EXPECT_EQ(places[5].waits_for, 3U);  // which reads what the update writes
-  for (const std::size_t i : {0U, 1U, 2U, 3U, 6U, 7U}) EXPECT_FALSE(places[i].waits_for) << i;
+  EXPECT_EQ(list.place(4).waits_for, 3U) << "the chain goes first, and reads the weights";
+  for (const std::size_t i : {0U, 1U, 2U, 3U, 5U, 6U, 7U})
+    EXPECT_FALSE(list.place(i).waits_for) << i;
 }
 
 TEST(Branches, WhatIsReadTwiceDoesNotBindItsReaders) {
@@ -100,10 +111,23 @@ TEST(Branches, TheChainWaitsForWhatItNeedsFromAside) {
   list.add({1, 3}, {4});
   list.add({1, 4}, {5});
   EXPECT_EQ(list.aside(), "-a----");
-  const std::vector<Place> places = list.places();
-  EXPECT_EQ(places[1].waits_for, 0U);
-  EXPECT_EQ(places[4].waits_for, 1U);
-  EXPECT_FALSE(places[5].waits_for) << "its stream has waited";
+  EXPECT_EQ(list.place(1).waits_for, 2U) << "the chain goes first";
+  EXPECT_EQ(list.place(4).waits_for, 1U);
+  EXPECT_FALSE(list.place(5).waits_for) << "its stream has waited";
+}
+
+TEST(Branches, NothingWaitsBehindWhatIsNotReadyYet) {
+  List list;
+  list.add({}, {0});
+  list.add({0}, {1});
+  list.add({1}, {50});  // a loss, of which nothing depends
+  list.add({}, {60});   // the gradient to begin with
+  list.add({1, 60}, {2});
+  list.add({2}, {3});
+  EXPECT_EQ(list.aside(), "--aa--");
+  EXPECT_EQ(list.order(), (std::vector<std::size_t>{0, 3, 1, 4, 2, 5}));
+  EXPECT_EQ(list.place(2).waits_for, 4U);
+  EXPECT_EQ(list.place(4).waits_for, 3U);
 }
 
 TEST(Branches, LaunchesThatConflictFollowOneAnother) {
@@ -117,20 +141,25 @@ TEST(Branches, LaunchesThatConflictFollowOneAnother) {
       list.add({any(elements), any(elements)}, {any(elements)});
     const std::vector<Place> places = list.places();
     ASSERT_EQ(places.size(), count);
-    // What has ended when a launch begins: itself numbered, by stream order and by waiting.
+    // What has ended when a launch begins: by order on its stream, and by waiting.
     std::vector<std::vector<bool>> ended(count, std::vector<bool>(count, false));
+    std::vector<bool> enqueued(count, false);
     std::optional<std::size_t> latest[2];
-    for (std::size_t i = 0; i < count; ++i) {
+    for (const Place& place : places) {
+      const std::size_t i = place.launch;
       const auto follow = [&](std::optional<std::size_t> other) {
         if (!other) return;
-        ASSERT_LT(*other, i);
+        ASSERT_TRUE(enqueued[*other]);
         ended[i][*other] = true;
-        for (std::size_t k = 0; k < i; ++k) ended[i][k] = ended[i][k] || ended[*other][k];
+        for (std::size_t k = 0; k < count; ++k) ended[i][k] = ended[i][k] || ended[*other][k];
       };
-      follow(latest[places[i].aside ? 1 : 0]);
-      follow(places[i].waits_for);
-      latest[places[i].aside ? 1 : 0] = i;
-      aside += places[i].aside ? 1 : 0;
+      std::optional<std::size_t>& before = latest[place.aside ? 1 : 0];
+      follow(before);
+      follow(place.waits_for);
+      before = i;
+      EXPECT_FALSE(enqueued[i]);
+      enqueued[i] = true;
+      aside += place.aside ? 1 : 0;
       for (std::size_t k = 0; k < i; ++k) {
         if (!list.memory()[k].conflicts(list.memory()[i])) continue;
         ++conflicts;
