@@ -124,6 +124,7 @@ __global__ void __launch_bounds__(block_threads)
     convolve(Tiles tiles, const float* __restrict__ source, const float* __restrict__ weights,
              const float* __restrict__ biases, Result result) {
   begin_kernel();
+  let_next_begin();
   constexpr int line = kernel * channels, taps = kernel * line;
   constexpr int fours = (3 * channels + line + 3) / 4;
   static_assert(taps % 2 == 1, "lanes read their weights from different banks");

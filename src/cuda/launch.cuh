@@ -1,8 +1,8 @@
 #pragma once
 // How kernels follow one another. A kernel may be put on the device while the one before it ends
 // (programmatic dependent launch, from sm_90 on), so each begins with `begin_kernel`, which waits
-// until the work before is done and its results can be seen. Few kernels let the next one begin any
-// sooner: blocks that wait would take the place of blocks that work.
+// until the work before is done and its results can be seen. Short kernels let the next one begin
+// sooner; behind others, blocks that wait would take the place of blocks that work.
 
 #include <cuda_runtime.h>
 
@@ -28,8 +28,8 @@ __device__ void begin_kernel(Before&& before) {
 }
 __device__ inline void begin_kernel() { wait_for_previous(); }
 
-/// The next kernel of the step may begin once all blocks have come here. It is one that begins with
-/// `begin_beside_previous`.
+/// The next kernel may be put on the device once all blocks have come here, rather than ended. For
+/// short kernels, and those before one that begins with `begin_beside_previous`.
 __device__ inline void let_next_begin() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

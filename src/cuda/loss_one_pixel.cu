@@ -82,6 +82,7 @@ struct Exponentials {
 template <int lanes>
 __global__ void one_pixel_losses(Inputs in, Scalars scalars, float* destination) {
   begin_kernel();
+  let_next_begin();
   const Element<lanes> at(in);
   const LossParameters p(in.class_share, scalars.get());
   const double log_share = Exponentials<lanes>(at).log_share();
@@ -95,6 +96,7 @@ template <int lanes, bool exact>
 __global__ void one_pixel_gradients(Inputs in, const float* gradient, Scalars scalars,
                                     float* destination) {
   begin_kernel();
+  let_next_begin();
   const Element<lanes> at(in);
   const float read = (gradient != nullptr ? gradient : in.source)[at.n];
   const LossParameters p(in.class_share, scalars.get());

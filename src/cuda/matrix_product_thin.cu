@@ -59,6 +59,7 @@ __global__ void __launch_bounds__(block_threads)
     multiply(ThinProduct sizes, const float* __restrict__ source, const float* __restrict__ weights,
              const float* __restrict__ biases, float* __restrict__ result) {
   begin_kernel();
+  let_next_begin();
   constexpr int count = rows * bound;
   __shared__ float parts[block_threads / lanes][count], addends[bound];
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
@@ -116,6 +117,7 @@ __global__ void __launch_bounds__(data_threads)
     multiply_gradient(ThinProduct sizes, int rows, const float* __restrict__ gradient,
                       const float* __restrict__ weights, float* __restrict__ destination) {
   begin_kernel();
+  let_next_begin();
   constexpr int fours = (bound + 3) / 4;
   __shared__ float4 staged[most_data_rows][fours];
   const int thread = static_cast<int>(threadIdx.x);
@@ -201,6 +203,7 @@ __global__ void __launch_bounds__(most_weight_threads)
                   const float* __restrict__ source, bool accumulate, float* weight_gradient,
                   float* bias_gradient) {
   begin_kernel();
+  let_next_begin();
   constexpr int fours = (bound + 3) / 4;
   constexpr int pitch = 4 * (fours | 1);  // the rows that a warp reads lie in different banks
   constexpr int width = 4 * columns, count = 4 * bound;

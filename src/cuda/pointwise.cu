@@ -66,6 +66,7 @@ __device__ float4 result_of(Kind kind, const Activation& f, const PointwiseStage
 /// what the next stage does.
 __global__ void run_chain(const __grid_constant__ Chain chain) {
   begin_kernel();
+  let_next_begin();
   const unsigned i = own_four();
   if (i >= chain.fours) return;
   float4 value = chain.input[i];
@@ -89,6 +90,7 @@ __global__ void run_chain(const __grid_constant__ Chain chain) {
 template <Kind... kinds>
 __global__ void run_relu_chain(const __grid_constant__ Chain chain) {
   begin_kernel();
+  let_next_begin();
   const unsigned i = own_four();
   if (i >= chain.fours) return;
   constexpr int length = sizeof...(kinds);
