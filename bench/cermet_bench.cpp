@@ -1,10 +1,11 @@
 // One measured case: cermet_bench CASE THREADS|DEVICE [STEPS [BATCH]] [--tf32]
 //   lenet, tiny    milliseconds of a training step of a graph
 //   tiny-direct    the same for kernels encoded by hand
+//   fed            milliseconds of a step of lenet whose pictures and labels the host writes: the
+//                  next ones while the current ones are computed
 //   encode         milliseconds of a direct encode that was seen before
 //   host           microseconds of a replayed step of lenet: of the thread that encodes and
-//   commits,
-//                  and of the one that enqueues (on the CPU: computes)
+//                  commits, and of the one that enqueues (on the CPU: computes)
 //   copy           GB/s read and written by a copy within the device's memory
 //   rate           TFLOP/s of a large fully connected layer
 //   peak           GFLOP/s of this many threads of the processor
@@ -79,8 +80,9 @@ class Network {
   }
 
   CommandBuffer start() { return start(queue_.makeCommandBuffer()); }
-  CommandBuffer start(CommandBuffer commands) {
-    const ImageBatch inputs[] = {digits_.pictures, digits_.labels};
+  CommandBuffer start(CommandBuffer commands) { return start(std::move(commands), digits_); }
+  CommandBuffer start(CommandBuffer commands, const Digits& digits) {
+    const ImageBatch inputs[] = {digits.pictures, digits.labels};
     losses_.clear();
     graph_->encodeBatch(commands, inputs, {}, &losses_, nullptr);
     commands.commit();
@@ -139,6 +141,36 @@ int train(Trained network, const Device& device, int steps) {
     const auto start = Clock::now();
     for (int j = 1; j < group; ++j) network.start();
     network.start().waitUntilCompleted();
+    fmt::print("{:.6f}\n", milliseconds_since(start) / group);
+  }
+  return 0;
+}
+
+/// Two batches take turns: one is written as soon as the step that reads it is done.
+int fed(const Device& device, int steps, std::size_t batch, KernelOptions options) {
+  Network network(device, batch, true, options);
+  RandomNumbers random(2);
+  std::vector<Digits> turns;
+  std::vector<std::vector<float>> pictures, labels;
+  for (int i = 0; i < 2; ++i) {
+    const Digits& made = turns.emplace_back(device, batch, random);
+    pictures.push_back(made.pictures.read_floats());
+    labels.push_back(made.labels.read_floats());
+  }
+  std::vector<CommandBuffer> in_flight;
+  for (std::size_t i = 0; i < turns.size(); ++i) in_flight.push_back(network.start());
+  const auto step = [&](std::size_t turn) {
+    in_flight[turn].waitUntilCompleted();
+    turns[turn].pictures.write_floats(pictures[turn]);
+    turns[turn].labels.write_floats(labels[turn]);
+    in_flight[turn] = network.start(network.queue().makeCommandBuffer(), turns[turn]);
+  };
+  constexpr std::size_t group = 50;
+  for (std::size_t i = 0; i < group; ++i) step(i % turns.size());
+  for (int i = 0; i < steps; i += static_cast<int>(group)) {
+    const auto start = Clock::now();
+    for (std::size_t j = 0; j < group; ++j) step(j % turns.size());
+    for (CommandBuffer& commands : in_flight) commands.waitUntilCompleted();
     fmt::print("{:.6f}\n", milliseconds_since(start) / group);
   }
   return 0;
@@ -258,7 +290,7 @@ int main(int argc, char** argv) {
   const std::string name = word(0, ""), where = word(1, "1");
   const int threads = std::atoi(where.c_str());
   const int steps = std::atoi(word(2, "20").c_str());
-  const bool lenet = name == "lenet" || name == "host";
+  const bool lenet = name == "lenet" || name == "host" || name == "fed";
   const std::size_t batch = std::strtoul(word(3, lenet ? "64" : "1").c_str(), nullptr, 10);
   try {
     if (name == "peak") {
@@ -269,6 +301,7 @@ int main(int argc, char** argv) {
     if (name == "lenet" || name == "tiny")
       return train(Network(device, batch, lenet, options), device, steps);
     if (name == "tiny-direct") return train(TinyDirect(device, batch, options), device, steps);
+    if (name == "fed") return fed(device, steps, batch, options);
     if (name == "encode") return encode(device, steps);
     if (name == "host") return host(device, steps, batch, options);
     if (name == "copy") return copy(device, steps);
@@ -278,7 +311,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   fmt::print(stderr,
-             "usage: cermet_bench lenet|tiny|tiny-direct|encode|host|copy|rate|peak THREADS|DEVICE "
-             "[STEPS [BATCH]] [--tf32]\n");
+             "usage: cermet_bench lenet|tiny|tiny-direct|fed|encode|host|copy|rate|peak "
+             "THREADS|DEVICE [STEPS [BATCH]] [--tf32]\n");
   return 2;
 }

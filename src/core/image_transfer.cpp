@@ -116,6 +116,22 @@ void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Str
                rd > 1);
   const bool all = rw == d.width && rh == d.height && rd == d.numberOfImages && whole_tail &&
                    c0 == 0 && imageIndex == 0;
+  // Memory that lies alike on both sides is copied by rows, by images, or at once.
+  const TensorDesc& own = record->desc;
+  const auto count = [](std::int64_t elements) { return static_cast<std::size_t>(elements); };
+  const bool rows_alike = hwc && column == nc * e && count(own.stride_w) == nc;
+  const bool images_alike = rows_alike && row == rw * column && count(own.stride_h) == rw * nc;
+  if (all && images_alike && stack == rh * row && own.dense()) {
+    const auto& storage = record->storage();
+    const auto offset = static_cast<std::size_t>(
+        static_cast<std::byte*>(detail::view_of(image).data) - storage->data);
+    if (to_host) {
+      storage->copy_out(host, rd * stack, offset);
+    } else {
+      storage->copy_in(host, rd * stack, offset);
+    }
+    return;
+  }
   const HostWindow window(image, all && !to_host);
   std::byte* const base = window.data();
   const auto at = [&](std::size_t n, std::size_t y, std::size_t x, std::size_t c) {
@@ -134,7 +150,15 @@ void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Str
     }
   };
   for (std::size_t n = 0; n < rd; ++n) {
+    if (images_alike) {
+      move(host + n * stack, at(n, 0, 0, 0), rh * row);
+      continue;
+    }
     for (std::size_t y = 0; y < rh; ++y) {
+      if (rows_alike) {
+        move(host + n * stack + y * row, at(n, y, 0, 0), rw * column);
+        continue;
+      }
       for (std::size_t x = 0; x < rw; ++x) {
         if (hwc) {
           move(host + n * stack + y * row + x * column, at(n, y, x, 0), nc * e);
@@ -149,53 +173,66 @@ void transfer(const Image& image, std::byte* host, DataLayout layout, Image::Str
   if (!to_host) window.write_back();
 }
 
-float load(const std::byte* at, ElementType type) {
-  std::uint16_t bits16 = 0;
-  if (size_of(type) == 2) std::memcpy(&bits16, at, 2);
-  switch (type) {
-    case ElementType::float32: {
-      float value = 0;
-      std::memcpy(&value, at, 4);
-      return value;
-    }
-    case ElementType::float16:
-      return float_from_half(bits16);
-    case ElementType::bfloat16:
-      return float_from_bfloat16(bits16);
-    case ElementType::unorm16:
-      return static_cast<float>(bits16) / 65535.0F;
-    case ElementType::unorm8:
-      return static_cast<float>(std::to_integer<int>(*at)) / 255.0F;
-    case ElementType::uint8:
-      return static_cast<float>(std::to_integer<int>(*at));
+template <class T, class Convert>
+void load_as(std::span<float> values, const std::byte* from, Convert&& convert) {
+  for (float& value : values) {
+    T raw;
+    std::memcpy(&raw, from, sizeof raw);
+    from += sizeof raw;
+    value = convert(raw);
   }
-  return 0;
 }
-
-void store(std::byte* at, ElementType type, float value) {
-  std::uint16_t bits16 = 0;
-  const float unit = value >= 0 ? std::min(value, 1.0F) : 0.0F;  // NaN becomes 0
+/// As many adjacent elements as there are values.
+void load(std::span<float> values, const std::byte* from, ElementType type) {
   switch (type) {
     case ElementType::float32:
-      std::memcpy(at, &value, 4);
+      std::memcpy(values.data(), from, values.size_bytes());
       return;
     case ElementType::float16:
-      bits16 = half_from_float(value);
-      break;
+      return load_as<std::uint16_t>(values, from, float_from_half);
     case ElementType::bfloat16:
-      bits16 = bfloat16_from_float(value);
-      break;
+      return load_as<std::uint16_t>(values, from, float_from_bfloat16);
     case ElementType::unorm16:
-      bits16 = static_cast<std::uint16_t>(std::nearbyint(unit * 65535.0F));
-      break;
+      return load_as<std::uint16_t>(
+          values, from, [](std::uint16_t raw) { return static_cast<float>(raw) / 65535.0F; });
     case ElementType::unorm8:
-      *at = static_cast<std::byte>(std::nearbyint(unit * 255.0F));
-      return;
+      return load_as<std::uint8_t>(
+          values, from, [](std::uint8_t raw) { return static_cast<float>(raw) / 255.0F; });
     case ElementType::uint8:
-      *at = static_cast<std::byte>(value);
-      return;
+      return load_as<std::uint8_t>(values, from,
+                                   [](std::uint8_t raw) { return static_cast<float>(raw); });
   }
-  std::memcpy(at, &bits16, 2);
+}
+
+template <class T, class Convert>
+void store_as(std::span<const float> values, std::byte* to, Convert&& convert) {
+  for (const float value : values) {
+    const auto raw = static_cast<T>(convert(value));
+    std::memcpy(to, &raw, sizeof raw);
+    to += sizeof raw;
+  }
+}
+void store(std::span<const float> values, std::byte* to, ElementType type) {
+  const auto unit = [](float value) {  // NaN becomes 0
+    return value >= 0 ? std::min(value, 1.0F) : 0.0F;
+  };
+  switch (type) {
+    case ElementType::float32:
+      std::memcpy(to, values.data(), values.size_bytes());
+      return;
+    case ElementType::float16:
+      return store_as<std::uint16_t>(values, to, half_from_float);
+    case ElementType::bfloat16:
+      return store_as<std::uint16_t>(values, to, bfloat16_from_float);
+    case ElementType::unorm16:
+      return store_as<std::uint16_t>(values, to,
+                                     [&](float x) { return std::nearbyint(unit(x) * 65535.0F); });
+    case ElementType::unorm8:
+      return store_as<std::uint8_t>(values, to,
+                                    [&](float x) { return std::nearbyint(unit(x) * 255.0F); });
+    case ElementType::uint8:
+      return store_as<std::uint8_t>(values, to, [](float x) { return x; });
+  }
 }
 
 }  // namespace
@@ -223,32 +260,56 @@ void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, Strides str
 
 namespace {
 
-/// visit(address of an element) for each, in order.
+/// visit(address of the first, count) for adjacent elements, in order.
 template <class Visit>
-void for_each_element(const HostWindow& window, Visit&& visit) {
+void for_each_stretch(const HostWindow& window, Visit&& visit) {
   const TensorDesc& d = window.desc();
   const auto e = static_cast<std::int64_t>(size_of(d.type));
+  if (d.dense()) {
+    visit(window.data(), static_cast<std::size_t>(d.count()));
+    return;
+  }
   for (std::int64_t n = 0; n < d.n; ++n) {
     for (std::int64_t y = 0; y < d.h; ++y) {
-      for (std::int64_t x = 0; x < d.w; ++x) {
-        for (std::int64_t c = 0; c < d.c; ++c)
-          visit(window.data() + (n * d.stride_n + y * d.stride_h + x * d.stride_w + c) * e);
-      }
+      for (std::int64_t x = 0; x < d.w; ++x)
+        visit(window.data() + (n * d.stride_n + y * d.stride_h + x * d.stride_w) * e,
+              static_cast<std::size_t>(d.c));
     }
   }
 }
 
-std::vector<float> floats_of(const HostWindow& window) {
-  std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(window.desc().count()));
-  for_each_element(window,
-                   [&](const std::byte* at) { values.push_back(load(at, window.desc().type)); });
+bool are_floats(const TensorDesc& desc) {
+  return desc.type == ElementType::float32 && desc.dense();
+}
+std::size_t offset_in(const detail::MemoryPtr& memory, const TensorView& view) {
+  return static_cast<std::size_t>(static_cast<std::byte*>(view.data) - memory->data);
+}
+
+std::vector<float> floats_of(const TensorView& view, const detail::MemoryPtr& memory) {
+  std::vector<float> values(static_cast<std::size_t>(view.desc.count()));
+  if (are_floats(view.desc)) {
+    memory->copy_out(values.data(), values.size() * sizeof(float), offset_in(memory, view));
+    return values;
+  }
+  std::span<float> left = values;
+  for_each_stretch(HostWindow(view, memory, false), [&](const std::byte* at, std::size_t count) {
+    load(left.first(count), at, view.desc.type);
+    left = left.subspan(count);
+  });
   return values;
 }
 
-void put_floats(const HostWindow& window, std::span<const float> values) {
-  std::size_t next = 0;
-  for_each_element(window, [&](std::byte* at) { store(at, window.desc().type, values[next++]); });
+void put_floats(const TensorView& view, const detail::MemoryPtr& memory,
+                std::span<const float> values) {
+  if (are_floats(view.desc)) {
+    memory->copy_in(values.data(), values.size_bytes(), offset_in(memory, view));
+    return;
+  }
+  const HostWindow window(view, memory, true);
+  for_each_stretch(window, [&](std::byte* at, std::size_t count) {
+    store(values.first(count), at, view.desc.type);
+    values = values.subspan(count);
+  });
   window.write_back();
 }
 
@@ -258,34 +319,34 @@ void check_count(const Image& image, std::size_t got, std::size_t needed) {
 }
 
 /// The images as one tensor; only for a run of one record.
-HostWindow window_of(const ImageRecord::Run& run, bool overwritten) {
+TensorView view_of(const ImageRecord::Run& run) {
   TensorView view{run.record->desc, run.record->address()};
   const auto per_image = static_cast<std::int32_t>(run.record->descriptor.numberOfImages);
   const auto e = static_cast<std::int64_t>(size_of(view.desc.type));
   view.data = static_cast<std::byte*>(view.data) +
               std::int64_t{run.first} * per_image * view.desc.stride_n * e;
   view.desc.n = static_cast<std::int32_t>(run.count) * per_image;
-  return {view, run.record->storage(), overwritten};
+  return view;
 }
 
 }  // namespace
 
 std::vector<float> Image::read_floats() const {
   check_host_access(*this, *checked(*this));
-  return floats_of(HostWindow(*this, false));
+  return floats_of(detail::view_of(*this), ImageRecord::of(*this)->storage());
 }
 
 void Image::write_floats(std::span<const float> values) const {
   check_host_access(*this, *checked(*this));
   check_count(*this, values.size(), static_cast<std::size_t>(detail::view_of(*this).desc.count()));
-  put_floats(HostWindow(*this, true), values);
+  put_floats(detail::view_of(*this), ImageRecord::of(*this)->storage(), values);
 }
 
 std::vector<float> ImageBatch::read_floats() const {
   if (empty()) return {};
   if (const auto run = ImageRecord::run_of(*this); run.record != nullptr) {
     check_host_access(front(), *checked(front()));
-    return floats_of(window_of(run, false));
+    return floats_of(view_of(run), run.record->storage());
   }
   std::vector<float> values;
   for (const Image image : *this) {
@@ -307,7 +368,7 @@ void ImageBatch::write_floats(std::span<const float> values) const {
   }
   check_count(front(), values.size(), needed);
   if (const auto run = ImageRecord::run_of(*this); run.record != nullptr) {
-    put_floats(window_of(run, true), values);
+    put_floats(view_of(run), run.record->storage(), values);
     return;
   }
   for (const Image image : *this) {

@@ -73,7 +73,10 @@ void check(cudaError_t code, const std::string& what) {
   const std::string text = "CUDA: " + what + ": " + cudaGetErrorString(code);
   switch (code) {
     case cudaErrorMemoryAllocation:
-      throw DeviceError(CommandBufferError::OutOfMemory, text);
+      throw DeviceError(CommandBufferError::OutOfMemory,
+                        "The GPU has no memory left (CUDA: " + what +
+                            "). nvidia-smi lists the programs that hold it: end one of them, or "
+                            "run on the CPU.");
     case cudaErrorIllegalAddress:
     case cudaErrorMisalignedAddress:
       throw DeviceError(CommandBufferError::PageFault, text);
