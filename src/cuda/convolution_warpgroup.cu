@@ -87,18 +87,25 @@ struct Results {
     asm volatile("bar.sync %0, %1;" ::"r"(group + 1), "n"(group_threads) : "memory");
   }
 
-  /// `sums`: of segment `s`, four for each row: two channels (or taps) x two pixels.
-  __device__ void store(const Corner& corner, int s, const float (&sums)[rows * 4]) const {
-    const int image = corner.image + (task.second == 0 ? s : 0);
-    if (image >= task.images) return;
-    meet();
-    if (task.paired) {
-      stage_paired(sums);
-    } else {
-      stage(sums);
+  /// `sums`: of each segment four for each row: two channels (or taps) x two pixels. Both take the
+  /// same instructions: those that were never run take longest.
+  __device__ void store(const Corner& corner, const float (&sums)[2][rows * 4]) const {
+#pragma unroll 1
+    for (int s = 0; s < 2; ++s) {
+      const int image = corner.image + (task.second == 0 ? s : 0);
+      if (image >= task.images) return;
+      float own[rows * 4];
+#pragma unroll
+      for (int i = 0; i < rows * 4; ++i) own[i] = s == 0 ? sums[0][i] : sums[1][i];
+      meet();
+      if (!pooled && task.paired) {
+        stage_paired(own);
+      } else {
+        stage(own);
+      }
+      meet();
+      write(image, corner.y, corner.x + s * task.second);
     }
-    meet();
-    write(image, corner.y, corner.x + s * task.second);
   }
   __device__ void stage(const float (&sums)[rows * 4]) const {
     const int t = lane % 4;
@@ -277,8 +284,7 @@ __device__ void multiply_items(const WarpgroupTask& task, const Shared& shared,
         warp % 4,
         lane};
     const Corner corner = corner_of(task, item);
-    results.store(corner, 0, sums[0]);
-    results.store(corner, 1, sums[1]);
+    results.store(corner, sums);
     results.meet();
     arrive(shared.patch_empty(patch), lane == 0);
   }
