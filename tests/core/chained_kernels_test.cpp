@@ -32,47 +32,48 @@ class Kernels {
     return inputs_.back().image;
   }
   [[nodiscard]] Image image() const {
-    return Image(tested(),
-                 test::floats(extents_.width, extents_.height, extents_.channels, extents_.images));
+    return {tested(),
+            test::floats(extents_.width, extents_.height, extents_.channels, extents_.images)};
   }
 
   /// f(source); `to`: where the result goes, else to an image of its own.
   Image neuron(const NNNeuronDescriptor& f, const Image& source, Image to = {}) {
-    const Image result = result_in(to);
-    encodes_.push_back([=, kernel = CNNNeuron(tested(), f)](const CommandBuffer& commands) {
+    Image result = result_in(to);
+    encodes_.emplace_back([=, kernel = CNNNeuron(tested(), f)](const CommandBuffer& commands) {
       kernel.encode(commands, source, result);
     });
     return result;
   }
   Image neuron_gradient(const NNNeuronDescriptor& f, const Image& gradient, const Image& source,
                         Image to = {}) {
-    const Image result = result_in(to);
-    encodes_.push_back([=, kernel = CNNNeuronGradient(tested(), f)](const CommandBuffer& commands) {
-      kernel.encode(commands, gradient, source, result);
-    });
+    Image result = result_in(to);
+    encodes_.emplace_back(
+        [=, kernel = CNNNeuronGradient(tested(), f)](const CommandBuffer& commands) {
+          kernel.encode(commands, gradient, source, result);
+        });
     return result;
   }
   /// With a mask where `state` is asked for.
   Image dropout(const Image& source, StatePtr* state, Image to = {}) {
-    const Image result = result_in(to);
+    Image result = result_in(to);
     const CNNDropout kernel(tested(), keep, ++seed_, {1, 1, 1});
     if (state == nullptr) {
-      encodes_.push_back(
+      encodes_.emplace_back(
           [=](const CommandBuffer& commands) { kernel.encode(commands, source, result); });
       return result;
     }
     *state = kernel.resultState(source, {}, result);
     states_.push_back(*state);
-    encodes_.push_back([=, mask = *state](const CommandBuffer& commands) {
+    encodes_.emplace_back([=, mask = *state](const CommandBuffer& commands) {
       kernel.encode(commands, source, mask, result);
     });
     return result;
   }
   Image dropout_gradient(const Image& gradient, const Image& source, const StatePtr& state,
                          Image to = {}) {
-    const Image result = result_in(to);
+    Image result = result_in(to);
     const CNNDropoutGradient kernel(tested(), keep, 1, {1, 1, 1});
-    encodes_.push_back([=](const CommandBuffer& commands) {
+    encodes_.emplace_back([=](const CommandBuffer& commands) {
       kernel.encode(commands, gradient, source, state, result);
     });
     return result;

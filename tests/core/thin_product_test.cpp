@@ -73,6 +73,7 @@ class ThinProduct : public testing::TestWithParam<Layer> {
   template <class Op>
   void run(const Op& what, const std::vector<Given>& given, std::size_t before) {
     std::vector<TensorDesc> descs;
+    descs.reserve(given.size());
     for (const Given& one : given)
       descs.push_back(one.numbers != nullptr ? one.desc : TensorDesc{});
     const StepPtr step = device.engine().prepare(view_of(what), descs);
@@ -201,7 +202,7 @@ TEST_P(ThinProduct, TheSameBitsAtEveryRun) {
          {layer.weights(), &factors},
          {flat_desc(layer.outputs), &biases},
          {},
-         {layer.destination(), &got[0]}},
+         {layer.destination(), got.data()}},
         before);
     run(ConvolutionGradientData{op},
         {{layer.destination(), &incoming}, {layer.weights(), &factors}, {layer.source(), &got[1]}},
