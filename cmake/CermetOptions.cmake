@@ -8,6 +8,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
   # Loops marked simd that clang leaves alone; g++ vectorises them. Macros of clang's own headers.
   target_compile_options(cermet_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-pass-failed;-Wno-c99-extensions>)
 endif()
+# A backend declares its functions so (src/backend/engine_of.h).
+target_compile_options(cermet_options INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-non-template-friend>
+                                                $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wno-non-template-friend;-diag-suppress=1301>)
 if(CERMET_WARNINGS_AS_ERRORS)
   target_compile_options(cermet_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)

@@ -1,7 +1,9 @@
 #pragma once
 // Makes a backend's table from the catalog. A backend declares and defines, for every operator,
 //   StepPtr prepare(const Op&, Descs, Derived&);
-// in its own namespace; the table finds it by argument-dependent look-up.
+// in its own namespace; the table finds it by argument-dependent look-up. `Declared<Op>` of the
+// backend declares it as a friend, so that no list of operators is kept but the catalog; a missing
+// definition is a link error.
 
 #include <array>
 #include <cstring>
@@ -70,11 +72,12 @@ StepPtr prepare_by_overload(const Op& op, Descs descs, E& engine) {
   return prepare(op, descs, engine);
 }
 
-template <class Derived, class Catalog, class Fusions>
+template <class Derived, template <class> class Declared, class Catalog, class Fusions>
 class EngineOf;
 
-template <class Derived, class... Operators, class... Fused>
-class EngineOf<Derived, TypeList<Operators...>, TypeList<Fused...>> : public Engine {
+template <class Derived, template <class> class Declared, class... Operators, class... Fused>
+class EngineOf<Derived, Declared, TypeList<Operators...>, TypeList<Fused...>>
+    : public Engine, private Declared<Operators>..., private Declared<Fused>... {
  public:
   StepPtr prepare(const OpView& op, Descs descs) final {
     const auto found = table().find(op.id);

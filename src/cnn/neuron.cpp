@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include "cermet/ops/pooling.h"
 #include "cnn/gradient_state.h"
-#include "cnn/written_region.h"
+#include "cnn/incoming_gradient.h"
 
 namespace cermet {
 namespace {
@@ -163,53 +162,8 @@ void CNNNeuronGradient::check(const Image& gradient, const Image& source, const 
   }
 }
 
-namespace {
-
-/// The incoming gradient, brought to the destination's extents. With a state only the region that
-/// the forward encode wrote counts, and with Clamp edges a pixel also collects from the positions
-/// outside that read it.
-class IncomingGradient {
- public:
-  IncomingGradient(const CNNNeuronGradient& kernel, const detail::BinaryEncoding& e) {
-    const ForwardRecord* forward = detail::forward_of(e.states);
-    const detail::WrittenRegion written(e.primary, kernel.primaryOffset(), forward);
-    const TensorView& region = written.view;
-    const Offset offset = written.offset;
-    const Offset source = kernel.secondaryOffset();
-    const std::ptrdiff_t left = source.x - offset.x,
-                         top = source.y - offset.y;  // what region pixel (0, 0) read
-    const bool inside = left >= 0 && top >= 0 && left + region.desc.w <= e.secondary.desc.w &&
-                        top + region.desc.h <= e.secondary.desc.h;
-    if (forward == nullptr || inside || kernel.secondaryEdgeMode() != ImageEdgeMode::Clamp) {
-      aligned_ = std::make_unique<detail::AlignedSource>(e.recording, region, offset, e.width,
-                                                         e.height, ImageEdgeMode::Zero);
-      return;
-    }
-    TensorDesc sums = e.destination.desc;
-    sums.type = ElementType::float32;  // rounded once, after the product
-    folded_ = std::make_unique<detail::ScratchTensor>(e.recording, sums);
-    PoolingMaxGradient fold;  // windows of one pixel: the adjoint of a clamped read
-    fold.forward.window.padLeft = static_cast<std::int32_t>(-left);
-    fold.forward.window.padTop = static_cast<std::int32_t>(-top);
-    fold.forward.window.clampEdges = 1;
-    fold.originX = static_cast<std::int32_t>(source.x);
-    fold.originY = static_cast<std::int32_t>(source.y);
-    detail::StepMemo memo;
-    detail::encode(e.recording, memo, fold, {region, e.secondary, folded_->view});
-  }
-  [[nodiscard]] const TensorView& view() const {
-    return folded_ ? folded_->view : aligned_->view();
-  }
-
- private:
-  std::unique_ptr<detail::AlignedSource> aligned_;
-  std::unique_ptr<detail::ScratchTensor> folded_;
-};
-
-}  // namespace
-
 void CNNNeuronGradient::record(detail::BinaryEncoding& e) const {
-  const IncomingGradient gradient(*this, e);
+  const detail::IncomingGradient gradient(*this, e);
   const detail::AlignedSource source(e.recording, e.secondary, secondaryOffset(), e.width, e.height,
                                      secondaryEdgeMode());
   detail::encode(

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cermet/ops/pooling.h"
+#include "cermet/cnn/pooling.h"
 #include "cnn/gradient_state.h"
 #include "cnn/written_region.h"
 

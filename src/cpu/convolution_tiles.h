@@ -8,7 +8,7 @@
 #include <array>
 #include <vector>
 
-#include "cermet/ops/convolution.h"
+#include "cermet/cnn/convolution.h"
 
 namespace cermet::cpu::general {
 

@@ -1,5 +1,5 @@
 // Dropout: destination = kept ? source / keepProbability : +0 with Philox4x32-10 decisions; the
-// gradient applies the stored mask (spec: pointwise 13, ops/dropout.h).
+// gradient applies the stored mask (spec: pointwise 13, cnn/dropout.h).
 // Own code: decisions must be the same bits on every device and for every thread count, so they
 // come from a counter, eight counters (32 elements) at a time.
 

@@ -152,8 +152,9 @@ StepPtr Engine::make(const OpView& op, Descs descs, Entry entry) {
     offset += (static_cast<std::size_t>(inside[i].count()) * sizeof(float) + alignment - 1) /
               alignment * alignment;
     const TensorDesc into[] = {outer, inside[i]}, out_of[] = {inside[i], outer};
-    if (op.access[i] != Access::write) part.in = cpu::prepare(Copy{}, into, *this);
-    if (op.access[i] != Access::read) part.out = cpu::prepare(Copy{}, out_of, *this);
+    if (op.access[i] != Access::write) part.in = backend::prepare_by_overload(Copy{}, into, *this);
+    if (op.access[i] != Access::read)
+      part.out = backend::prepare_by_overload(Copy{}, out_of, *this);
   }
   step->inner = entry(op.data, inside, *this);
   if (!step->inner) return nullptr;

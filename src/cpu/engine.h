@@ -13,16 +13,21 @@
 #include <utility>
 
 #include "backend/engine_of.h"
+#include "catalog/operators.h"
 #include "cermet/core/engine.h"
-#include "cermet/ops/catalog.h"
 
 namespace cermet::cpu {
 
 class Engine;
 
-#include "backend/prepare_list.h"
+/// Declares `StepPtr prepare(const Op&, Descs, Engine&)` of this namespace for an operator of the
+/// catalog; the table finds it because the engine inherits from this.
+template <class Op>
+struct Declared {
+  friend StepPtr prepare(const Op& op, Descs descs, Engine& engine);
+};
 
-class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
+class Engine final : public backend::EngineOf<Engine, Declared, Catalog, Fusions> {
  public:
   explicit Engine(int threads);
   Engine(const Engine&) = delete;

@@ -1,6 +1,6 @@
 // Arithmetic: destination = clamp((p*x) op (s*y) + bias), operands broadcast along axes where their
 // extent is 1. ArithmeticGradient: the sum over the broadcast axes of p*g*mask [* s*other], then
-// bias and clamp (ops/arithmetic.h). Sums run in double, in an order that the extents alone decide.
+// bias and clamp (cnn/arithmetic.h). Sums run in double, in an order that the extents alone decide.
 
 #include <algorithm>
 #include <limits>

@@ -1,5 +1,5 @@
 // Batch normalisation: statistics, normalisation and both gradients (formulas:
-// ops/batch_normalization.h). Sums are double, per channel, over chunks of pixels whose size
+// cnn/batch_normalization.h). Sums are double, per channel, over chunks of pixels whose size
 // depends on the shape alone; a second kernel adds the chunks in order.
 
 #include <algorithm>

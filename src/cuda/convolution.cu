@@ -1,4 +1,4 @@
-// Convolution and its gradients (formulas: ops/convolution.h). Where each window is a row of memory
+// Convolution and its gradients (formulas: cnn/convolution.h). Where each window is a row of memory
 // (fully connected layers, 1x1 windows) they are matrix products; else cuDNN serves where it has a
 // deterministic float32 plan, and own kernels (convolution_general.cu) every other geometry and
 // element type. Few source channels have kernels of their own (convolution_few_channels.cu), and so

@@ -1,4 +1,4 @@
-// Convolution and its gradients for any geometry (formulas: ops/convolution.h). Sums are float32 in
+// Convolution and its gradients for any geometry (formulas: cnn/convolution.h). Sums are float32 in
 // short stretches, so that long ones lose no digits; their order is fixed.
 
 #include "cuda/convolution_general.h"

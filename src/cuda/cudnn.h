@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "cermet/cnn/convolution.h"
 #include "cermet/core/tensor_desc.h"
-#include "cermet/ops/convolution.h"
 #include "cuda/engine.h"
 
 namespace cermet::cuda {

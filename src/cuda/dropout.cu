@@ -1,5 +1,5 @@
 // Dropout: destination = kept ? source / keepProbability : +0 with Philox4x32-10 decisions.
-// DropoutGradient: the stored mask applied to the gradient (ops/dropout.h).
+// DropoutGradient: the stored mask applied to the gradient (cnn/dropout.h).
 
 #include <cmath>
 

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include "cermet/ops/dropout.h"
+#include "cermet/cnn/dropout.h"
 
 namespace cermet::cuda {
 

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "backend/engine_of.h"
+#include "catalog/operators.h"
 #include "cermet/core/engine.h"
-#include "cermet/ops/catalog.h"
 #include "cuda/plan_choices.h"
 #include "cuda/stream.h"
 
@@ -27,9 +27,14 @@ namespace cermet::cuda {
 
 class Engine;
 
-#include "backend/prepare_list.h"
+/// Declares `StepPtr prepare(const Op&, Descs, Engine&)` of this namespace for an operator of the
+/// catalog; the table finds it because the engine inherits from this.
+template <class Op>
+struct Declared {
+  friend StepPtr prepare(const Op& op, Descs descs, Engine& engine);
+};
 
-class Engine final : public backend::EngineOf<Engine, Catalog, Fusions> {
+class Engine final : public backend::EngineOf<Engine, Declared, Catalog, Fusions> {
  public:
   explicit Engine(int device);
   Engine(const Engine&) = delete;

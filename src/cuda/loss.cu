@@ -1,5 +1,5 @@
 // Loss and its gradients by prediction or label: ten functions, four reductions, weights, label
-// smoothing (formulas: ops/loss.h). Formulas are evaluated in double and rounded once at the store.
+// smoothing (formulas: cnn/loss.h). Formulas are evaluated in double and rounded once at the store.
 // Sums go row by row, then over rows, in a fixed order.
 
 #include <algorithm>

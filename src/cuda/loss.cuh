@@ -1,5 +1,5 @@
 #pragma once
-// What the kernels of losses share (formulas: ops/loss.h).
+// What the kernels of losses share (formulas: cnn/loss.h).
 
 #include "cuda/tensor.cuh"
 

@@ -1,5 +1,5 @@
 // Neuron: destination = f(source). NeuronGradient: destination = gradient * f'(source)
-// (ops/neuron.h; the functions: activation.cuh).
+// (cnn/neuron.h; the functions: activation.cuh).
 
 #include "cuda/activation.cuh"
 #include "cuda/pointwise.cuh"

@@ -1,8 +1,8 @@
 #pragma once
 // Stages of a chain of pointwise steps (pointwise.h), as the kernel sees them.
 
+#include "cermet/cnn/dropout.h"
 #include "cermet/ops/activation.h"
-#include "cermet/ops/dropout.h"
 #include "cuda/pointwise.h"
 #include "cuda/tensor.cuh"
 

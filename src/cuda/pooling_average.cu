@@ -1,5 +1,5 @@
 // PoolingAverage: sum of the taps inside / divisor. PoolingAverageGradient: sum of gradient /
-// divisor over the windows that contain a pixel (ops/pooling.h).
+// divisor over the windows that contain a pixel (cnn/pooling.h).
 
 #include "cuda/tensor.cuh"
 

@@ -1,5 +1,5 @@
 // PoolingMax: the largest tap of each window. PoolingMaxGradient: the sum of the gradients of the
-// windows whose first largest tap a pixel is (ops/pooling.h). Zeros outside take part with Zero
+// windows whose first largest tap a pixel is (cnn/pooling.h). Zeros outside take part with Zero
 // edges but lose a tie to a tap inside; the first NaN wins always. NeuronPoolingMax: ReLU and 2x2
 // windows in one pass (pooled.cuh).
 

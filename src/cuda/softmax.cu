@@ -1,5 +1,5 @@
 // SoftMax and SoftMaxGradient, plain and logarithmic, over the channels of each pixel
-// (ops/softmax.h). Sums in double. In place is allowed: a lane writes what it alone reads.
+// (cnn/softmax.h). Sums in double. In place is allowed: a lane writes what it alone reads.
 
 #include "cuda/tensor.cuh"
 

@@ -3,16 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "cermet/cnn/arithmetic.h"
-#include "cermet/cnn/batch_normalization.h"
-#include "cermet/cnn/convolution.h"
-#include "cermet/cnn/dropout.h"
-#include "cermet/cnn/loss.h"
-#include "cermet/cnn/neuron.h"
-#include "cermet/cnn/normalization.h"
-#include "cermet/cnn/pooling.h"
-#include "cermet/cnn/softmax.h"
-#include "cermet/nn/optimizer.h"
+#include "catalog/kernels.h"
+#include "cermet/core/type_name.h"
 
 namespace cermet {
 namespace {
@@ -24,8 +16,8 @@ struct Entry {
 };
 
 template <class K>
-constexpr Entry entry(std::string_view name) {
-  return {name,
+constexpr Entry entry() {
+  return {detail::type_name<K>(),
           [](Coder& coder, const Device& device) -> std::unique_ptr<Kernel> {
             return std::make_unique<K>(coder, device);
           },
@@ -36,46 +28,14 @@ constexpr Entry entry(std::string_view name) {
           }};
 }
 
-// A kernel that is not here cannot be found by name; tests/archive asks for every class of the
-// public headers.
-constexpr std::array classes_of_the_library = {
-    entry<CNNAdd>("CNNAdd"),
-    entry<CNNAddGradient>("CNNAddGradient"),
-    entry<CNNBatchNormalization>("CNNBatchNormalization"),
-    entry<CNNBatchNormalizationGradient>("CNNBatchNormalizationGradient"),
-    entry<CNNBatchNormalizationStatistics>("CNNBatchNormalizationStatistics"),
-    entry<CNNBatchNormalizationStatisticsGradient>("CNNBatchNormalizationStatisticsGradient"),
-    entry<CNNConvolution>("CNNConvolution"),
-    entry<CNNConvolutionGradient>("CNNConvolutionGradient"),
-    entry<CNNDivide>("CNNDivide"),
-    entry<CNNDropout>("CNNDropout"),
-    entry<CNNDropoutGradient>("CNNDropoutGradient"),
-    entry<CNNFullyConnected>("CNNFullyConnected"),
-    entry<CNNFullyConnectedGradient>("CNNFullyConnectedGradient"),
-    entry<CNNLogSoftMax>("CNNLogSoftMax"),
-    entry<CNNLogSoftMaxGradient>("CNNLogSoftMaxGradient"),
-    entry<CNNLoss>("CNNLoss"),
-    entry<CNNMultiply>("CNNMultiply"),
-    entry<CNNMultiplyGradient>("CNNMultiplyGradient"),
-    entry<CNNNeuron>("CNNNeuron"),
-    entry<CNNNeuronGradient>("CNNNeuronGradient"),
-    entry<CNNPoolingAverage>("CNNPoolingAverage"),
-    entry<CNNPoolingAverageGradient>("CNNPoolingAverageGradient"),
-    entry<CNNPoolingMax>("CNNPoolingMax"),
-    entry<CNNPoolingMaxGradient>("CNNPoolingMaxGradient"),
-    entry<CNNSoftMax>("CNNSoftMax"),
-    entry<CNNSoftMaxGradient>("CNNSoftMaxGradient"),
-    entry<CNNSpatialNormalization>("CNNSpatialNormalization"),
-    entry<CNNSpatialNormalizationGradient>("CNNSpatialNormalizationGradient"),
-    entry<CNNSubtract>("CNNSubtract"),
-    entry<CNNSubtractGradient>("CNNSubtractGradient"),
-    entry<NNForwardLoss>("NNForwardLoss"),
-    entry<NNInitialGradient>("NNInitialGradient"),
-    entry<NNLossGradient>("NNLossGradient"),
-    entry<NNOptimizerAdam>("NNOptimizerAdam"),
-    entry<NNOptimizerRMSProp>("NNOptimizerRMSProp"),
-    entry<NNOptimizerStochasticGradientDescent>("NNOptimizerStochasticGradientDescent"),
-};
+template <class... K>
+constexpr std::array<Entry, sizeof...(K)> entries(TypeList<K...>) {
+  return {entry<K>()...};
+}
+
+// A kernel that is not in the list of its header cannot be found by name; tests/archive asks for
+// every class of the public headers.
+constexpr auto classes_of_the_library = entries(Kernels{});
 
 const Entry* find(std::string_view name) {
   const auto found = std::ranges::find(classes_of_the_library, name, &Entry::name);

@@ -1,6 +1,6 @@
 // What the base classes of one and two sources offer to concrete classes (spec: core 12, 13).
 
-#include "cermet/ops/arithmetic.h"
+#include "cermet/cnn/arithmetic.h"
 #include "cermet/ops/copy.h"
 #include "cnn/encoding.h"
 #include "help.h"

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "catalog/operators.h"
 #include "cermet/core/engine.h"
-#include "cermet/ops/catalog.h"
 #include "core/device_impl.h"
 
 namespace cermet::test {

@@ -6,8 +6,8 @@
 #include <functional>
 #include <limits>
 
+#include "cermet/cnn/arithmetic.h"
 #include "cermet/core/coder.h"
-#include "cermet/ops/arithmetic.h"
 #include "cnn/encoding.h"
 #include "help.h"
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "cermet/ops/catalog.h"
+#include "catalog/operators.h"
 #include "core/device_impl.h"
 #include "graph/lenet.h"
 #include "graph/wrapped_engine.h"

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "cermet/ops/arithmetic.h"
+#include "cermet/cnn/arithmetic.h"
 #include "tensor.h"
 
 namespace cermet::oracle {

@@ -1,7 +1,7 @@
 #pragma once
 // Batch normalisation: statistics, forward, both gradients (spec: normalization 6.7, 6.10).
 
-#include "cermet/ops/batch_normalization.h"
+#include "cermet/cnn/batch_normalization.h"
 #include "neuron.h"
 
 namespace cermet::oracle {

@@ -1,9 +1,9 @@
 #pragma once
-// Dropout (spec: pointwise 13; the counter's layout: ops/dropout.h).
+// Dropout (spec: pointwise 13; the counter's layout: cnn/dropout.h).
 
 #include <array>
 
-#include "cermet/ops/dropout.h"
+#include "cermet/cnn/dropout.h"
 #include "tensor.h"
 
 namespace cermet::oracle {

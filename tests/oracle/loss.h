@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "cermet/ops/loss.h"
+#include "cermet/cnn/loss.h"
 #include "neuron.h"
 #include "softmax.h"
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "cermet/ops/neuron.h"
+#include "cermet/cnn/neuron.h"
 #include "tensor.h"
 
 namespace cermet::oracle {

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "cermet/ops/pooling.h"
+#include "cermet/cnn/pooling.h"
 #include "tensor.h"
 
 namespace cermet::oracle {

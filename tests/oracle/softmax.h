@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "cermet/ops/softmax.h"
+#include "cermet/cnn/softmax.h"
 #include "tensor.h"
 
 namespace cermet::oracle {

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "cermet/ops/convolution.h"
+#include "cermet/cnn/convolution.h"
 
 namespace cermet::oracle {
 

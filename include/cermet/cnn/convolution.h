@@ -2,13 +2,59 @@
 // Convolution, fully connected, their gradients, states and data source (spec: convolution).
 
 #include <array>
+#include <string_view>
+
+#include "cermet/core/operator.h"
+#include "cermet/ops/activation.h"
+#include "cermet/ops/window.h"
+
+namespace cermet {
+
+/// z = bias[k] + sum of weights[k][q][p][c] * source(window), then the activation.
+/// Channel k belongs to group k / (K/groups); depthwise convolution is groups = C.
+struct Convolution {
+  static constexpr std::string_view name = "CNNConvolution";
+  enum Slot { source, weights, biases, slopes, destination };  // biases, slopes may be absent
+  static constexpr std::array access{Access::read, Access::read, Access::read, Access::read,
+                                     Access::write};
+  Window window{};
+  std::int32_t groups = 1;
+  Activation activation{};
+  /// 1: the factors of products may be rounded to TF32 (11 significant bits); sums stay float32.
+  std::int32_t reducedPrecision = 0;
+};
+
+/// Every destination pixel is written: the exact adjoint of the forward read of that pixel.
+struct ConvolutionGradientData {
+  static constexpr std::string_view name = "CNNConvolutionGradient.data";
+  enum Slot { gradient, weights, destination };
+  static constexpr std::array access{Access::read, Access::read, Access::write};
+  Convolution forward{};
+};
+
+/// weightGradient[k][q][p][c] (+)= sum over n, j, i of gradient * source(window); biasGradient[k]
+/// (+)= sum of gradient. Sums over the batch, never means.
+struct ConvolutionGradientWeights {
+  static constexpr std::string_view name = "CNNConvolutionGradient.weights";
+  enum Slot { gradient, source, weightGradient, biasGradient };
+  static constexpr std::array access{Access::read, Access::read, Access::update, Access::update};
+  Convolution forward{};
+  std::int32_t accumulate = 0;  // 0: overwrite, 1: add
+};
+
+using ConvolutionOperators =
+    TypeList<Convolution, ConvolutionGradientData, ConvolutionGradientWeights>;
+
+}  // namespace cermet
+
+#ifndef CERMET_OPERATORS_ALONE
+
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "cermet/cnn/kernel.h"
 #include "cermet/cnn/neuron.h"
-#include "cermet/ops/convolution.h"
 
 namespace cermet {
 
@@ -468,4 +514,9 @@ class CNNFullyConnectedGradient : public CNNConvolutionGradient {
   [[nodiscard]] Window weights_window() const override;
 };
 
+using ConvolutionKernels =
+    TypeList<CNNConvolution, CNNConvolutionGradient, CNNFullyConnected, CNNFullyConnectedGradient>;
+
 }  // namespace cermet
+
+#endif  // CERMET_OPERATORS_ALONE

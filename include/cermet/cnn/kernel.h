@@ -13,6 +13,7 @@
 #include "cermet/core/kernel.h"
 #include "cermet/core/state.h"
 #include "cermet/core/step_memo.h"
+#include "cermet/core/type_name.h"
 
 namespace cermet {
 
@@ -465,6 +466,19 @@ class CNNGradientKernel : public CNNBinaryKernel {
   void clear(const CommandBuffer& commandBuffer, const ImageBatch& result) const;
 
   std::ptrdiff_t kernel_offset_x_ = 0, kernel_offset_y_ = 0;
+};
+
+/// What every concrete kernel class `Self` has: its name and copies.
+template <class Self, class Base>
+class Concrete : public Base {
+ public:
+  [[nodiscard]] std::string_view class_name() const override { return detail::type_name<Self>(); }
+  [[nodiscard]] Self copy(const Device& device = {}) const {
+    return Kernel::copy_of(static_cast<const Self&>(*this), device);
+  }
+
+ protected:
+  using Base::Base;
 };
 
 /// A concrete kernel: `Base` of the original's hierarchy, and the operator it records.

@@ -1,12 +1,42 @@
 #pragma once
 // Neurons: element-wise functions and their gradient (spec: pointwise 1-4).
 
+#include <array>
+#include <string_view>
+
+#include "cermet/core/operator.h"
+#include "cermet/ops/activation.h"
+
+namespace cermet {
+
+/// destination = f(source); all slots have the same extents. `slopes`: PReLU alone, one per
+/// channel.
+struct Neuron {
+  static constexpr std::string_view name = "CNNNeuron";
+  enum Slot { source, slopes, destination };
+  static constexpr std::array access{Access::read, Access::read, Access::write};
+  Activation activation{};
+};
+
+/// destination = gradient * f'(source), source being the forward source.
+struct NeuronGradient {
+  static constexpr std::string_view name = "CNNNeuronGradient";
+  enum Slot { gradient, source, slopes, destination };
+  static constexpr std::array access{Access::read, Access::read, Access::read, Access::write};
+  Neuron forward{};
+};
+
+using NeuronOperators = TypeList<Neuron, NeuronGradient>;
+
+}  // namespace cermet
+
+#ifndef CERMET_OPERATORS_ALONE
+
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "cermet/cnn/kernel.h"
-#include "cermet/ops/neuron.h"
 
 namespace cermet {
 
@@ -162,4 +192,8 @@ class CNNNeuronLogarithm final : public CNNNeuron {
   CNNNeuronLogarithm(const Device& device, float a, float b, float c);
 };
 
+using NeuronKernels = TypeList<CNNNeuron, CNNNeuronGradient>;
+
 }  // namespace cermet
+
+#endif  // CERMET_OPERATORS_ALONE

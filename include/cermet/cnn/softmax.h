@@ -1,8 +1,36 @@
 #pragma once
 // Soft-max and log-soft-max over the feature channels of each pixel (spec: pointwise 6, 7).
 
+#include <array>
+#include <string_view>
+
+#include "cermet/core/operator.h"
+
+namespace cermet {
+
+/// y[k] = exp(x[k] - m) / sum exp(x[j] - m), m the largest x.
+struct SoftMax {
+  static constexpr std::string_view name = "CNNSoftMax";
+  enum Slot { source, destination };
+  static constexpr std::array access{Access::read, Access::write};
+  std::int32_t logarithmic = 0;  // 1: y[k] = x[k] - m - ln(sum exp(x[j] - m))
+};
+
+/// From the forward RESULT y: y[k]*(g[k] - sum g[j]*y[j]); logarithmic: g[k] - exp(y[k])*sum g[j].
+struct SoftMaxGradient {
+  static constexpr std::string_view name = "CNNSoftMaxGradient";
+  enum Slot { gradient, result, destination };
+  static constexpr std::array access{Access::read, Access::read, Access::write};
+  SoftMax forward{};
+};
+
+using SoftMaxOperators = TypeList<SoftMax, SoftMaxGradient>;
+
+}  // namespace cermet
+
+#ifndef CERMET_OPERATORS_ALONE
+
 #include "cermet/cnn/kernel.h"
-#include "cermet/ops/softmax.h"
 
 namespace cermet {
 namespace detail {
@@ -77,4 +105,9 @@ class CNNLogSoftMaxGradient final : public detail::SoftMaxGradientKernel {
   [[nodiscard]] std::string_view class_name() const override { return "CNNLogSoftMaxGradient"; }
 };
 
+using SoftMaxKernels =
+    TypeList<CNNSoftMax, CNNSoftMaxGradient, CNNLogSoftMax, CNNLogSoftMaxGradient>;
+
 }  // namespace cermet
+
+#endif  // CERMET_OPERATORS_ALONE

@@ -5,8 +5,18 @@
 //   enum Slot { ... };                                 the tensors it works on, in order
 //   static constexpr std::array access{...};           what it does to each slot
 // Members are four bytes wide, so that equal operators are equal bytes (cache keys).
+//
+// An operator whose kernels keep nothing else lists its parameters by name:
+//   static void fields(auto& op, auto&& field) {
+//     field("kernelSize", op.kernelSize, FieldRange{1});
+//     field("alpha", op.alpha);
+//   }
+// From the list come archives, copies, checks of the ranges and the names in test reports
+// (fields.h). The operator of a gradient passes on the fields of its forward operator.
 
 #include <cstdint>
+#include <limits>
+#include <span>
 #include <string_view>
 #include <type_traits>
 
@@ -48,7 +58,35 @@ template <Operator Op>
 inline constexpr std::size_t max_slots = 12;
 inline constexpr std::size_t max_scalar_bytes = 48;
 
-template <class... Ops>
+/// Whole numbers that a field may hold, or the cases of an enum.
+struct FieldRange {
+  std::int64_t least = std::numeric_limits<std::int32_t>::min();
+  std::int64_t most = std::numeric_limits<std::int32_t>::max();
+};
+/// The cases of an enum, up to this one.
+template <class E>
+requires std::is_enum_v<E>
+[[nodiscard]] constexpr FieldRange up_to(E last) { return {0, static_cast<std::int64_t>(last)}; }
+
+template <class... Types>
 struct TypeList {};
+
+namespace detail {
+template <class... Lists>
+struct Joined;
+template <>
+struct Joined<> {
+  using Type = TypeList<>;
+};
+template <class... Types>
+struct Joined<TypeList<Types...>> {
+  using Type = TypeList<Types...>;
+};
+template <class... First, class... Second, class... More>
+struct Joined<TypeList<First...>, TypeList<Second...>, More...>
+    : Joined<TypeList<First..., Second...>, More...> {};
+}  // namespace detail
+template <class... Lists>
+using Join = typename detail::Joined<Lists...>::Type;
 
 }  // namespace cermet

@@ -361,4 +361,7 @@ class NNOptimizerAdam final : public NNOptimizer {
   std::size_t time_step_ = 0;
 };
 
+using OptimizerKernels =
+    TypeList<NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam>;
+
 }  // namespace cermet

@@ -32,4 +32,6 @@ struct Fill {
   float value = 0;
 };
 
+using CopyOperators = TypeList<Copy, Shift, Fill>;
+
 }  // namespace cermet

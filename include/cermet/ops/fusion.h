@@ -5,10 +5,10 @@
 #include <array>
 #include <string_view>
 
+#include "cermet/cnn/convolution.h"
+#include "cermet/cnn/neuron.h"
+#include "cermet/cnn/pooling.h"
 #include "cermet/core/operator.h"
-#include "cermet/ops/convolution.h"
-#include "cermet/ops/neuron.h"
-#include "cermet/ops/pooling.h"
 
 namespace cermet {
 
@@ -55,5 +55,8 @@ struct PooledConvolutionGradientWeights {
   Convolution forward{};
   std::int32_t accumulate = 0;  // 0: overwrite, 1: add
 };
+
+using PoolingFusions = TypeList<NeuronPoolingMax, PooledConvolution, PooledConvolutionGradientData,
+                                PooledConvolutionGradientWeights>;
 
 }  // namespace cermet

@@ -62,4 +62,6 @@ struct Adam {
   };
 };
 
+using OptimizerOperators = TypeList<StochasticGradientDescent, RMSProp, Adam>;
+
 }  // namespace cermet

@@ -1,61 +1,13 @@
-// Normalisations of the oracle against the specification's numbers and against differences.
+// Batch normalisation of the oracle against the specification's numbers and against differences.
 
-#include "normalization.h"
 #include "batch_normalization.h"
+
 #include "help.h"
 
 namespace cermet::oracle {
 namespace {
 
 using Type = CNNNeuronType;
-
-SpatialNormalization spatial(const Window& window, float alpha, float beta, float delta) {
-  SpatialNormalization op{.window = window};
-  op.alpha = alpha;
-  op.beta = beta;
-  op.delta = delta;
-  return op;
-}
-void check_spatial(const SpatialNormalization& op, const Values& t, const Values& y,
-                   const Values& d) {
-  const auto source = tensor(1, 1, 3, 1, {1, 2, 3});
-  for (int i = 0; i < 3; ++i)
-    EXPECT_NEAR(window_energy(op, source, 0, 0, i, 0), t.at(static_cast<std::size_t>(i)), 1e-12);
-  expect_values(spatial_normalization(op, source, 1, 3).v, y);
-  expect_values(spatial_normalization_gradient({op}, filled(1, 1, 3, 1, 1), source).v, d);
-}
-
-TEST(SpecNormalization12, E1Spatial) {
-  check_spatial(spatial(placed(3, 3, 0, 0), 9, 1, 1), {6, 15, 14},
-                {0.166666666667, 0.133333333333, 0.214285714286},
-                {0.093333333333, -0.141224489796, -0.073741496599});
-}
-TEST(SpecNormalization12, E1bSpatialEvenWindow) {
-  check_spatial(spatial(placed(2, 2, 0, 0), 4, 0.5F, 1), {2, 6, 14},
-                {0.707106781187, 0.816496580928, 0.801783725737},
-                {0.217470627105, 0.02154223124, 0.09545044354});
-}
-TEST(SpecNormalization12, E1cSpatialDefaults) {
-  check_spatial(SpatialNormalization{.window = placed(3, 3, 0, 0)}, {14. / 9, 23. / 9, 22. / 9},
-                {0.1097924228, 0.018348618152, 0.034373234255},
-                {0.023391603591, -0.194875724119, -0.059347827612});
-}
-
-TEST(SpatialNormalization, GradientAgainstDifferences) {
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
-    Dice dice{seed};
-    auto window = random_window(dice, 1, 1);
-    const int h = dice(3, 7), w = dice(3, 7), out_h = dice(1, 7), out_w = dice(1, 7);
-    const auto op = spatial(window, 1.3F, seed % 2 == 0 ? 0.75F : 5.0F, 1.5F);
-    const auto source = random(2, h, w, 2, seed), g = random(2, out_h, out_w, 2, seed + 100);
-    expect_gradient(
-        spatial_normalization_gradient({op}, g, source).v,
-        [&](const Values& x) {
-          return dot(spatial_normalization(op, tensor(2, h, w, 2, x), out_h, out_w).v, g.v);
-        },
-        source.v, describe(window));
-  }
-}
 
 TEST(SpecNormalization12, E4BatchNormalization) {
   const auto source = tensor(2, 1, 2, 1, {1, 2, 3, 6}), g = tensor(2, 1, 2, 1, {1, 0, 0, 2});
