@@ -11,6 +11,7 @@
 #include "../harness/convolution.h"
 #include "cermet/cnn/arithmetic.h"
 #include "cermet/cnn/loss.h"
+#include "cermet/cnn/normalization.h"
 #include "cermet/cnn/pooling.h"
 
 namespace cermet::test {
@@ -116,6 +117,30 @@ TEST_F(Messages, window_that_does_not_fit) {
   expect(
       [&] { CNNPoolingMax(device, 0, 3, 1, 1); },
       "CNNPoolingMax: the window is 0x3 with strides 1, 1; needed sizes and strides of 1 or more.");
+}
+
+TEST_F(Messages, fields_out_of_range) {
+  expect([&] { CNNSpatialNormalization(device, 0, 3); },
+         "CNNSpatialNormalization: kernelWidth is 0; needed 1 to 32767.");
+  expect([&] { CNNLocalContrastNormalizationGradient(device, 3, std::size_t{1} << 40); },
+         "CNNLocalContrastNormalizationGradient: kernelHeight is 2147483647; needed 1 to 32767.");
+  expect([&] { CNNCrossChannelNormalization(device, std::size_t{1} << 32); },
+         "CNNCrossChannelNormalization: kernelSize is 2147483647; needed 1 to 1048576.");
+  expect([&] { CNNCrossChannelNormalizationGradient(device, {{.kernelSize = -2}}); },
+         "CNNCrossChannelNormalizationGradient: kernelSize is -2; needed 1 to 1048576.");
+}
+
+TEST_F(Messages, state_of_another_window) {
+  const Image source = image(6, 5, 2), result = image(6, 5, 2), gradient = image(6, 5, 2);
+  CNNLocalContrastNormalization forward(device, 3, 3);
+  const StatePtr state = forward.resultState(source, {}, result);
+  forward.encode(buffer, source, state, result);
+  CNNLocalContrastNormalizationGradient backward(device, 5, 3);
+  backward.setLabel("norm2");
+  expect([&] { backward.encode(buffer, result, source, state, gradient); },
+         "CNNLocalContrastNormalizationGradient \"norm2\": gradientState is for a window of 3x3; "
+         "needed 5x3, the window of this kernel. Make the gradient kernel with the window of the "
+         "forward kernel.");
 }
 
 TEST_F(Messages, nil_images_and_batches) {

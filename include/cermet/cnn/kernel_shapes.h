@@ -25,8 +25,14 @@ void record_windows(const CNNKernel& kernel, UnaryEncoding& encoding, StepMemo& 
 /// Two memos: one for the operator, one for the copy that an encode with another frame needs.
 void record_window_gradient(const CNNGradientKernel& kernel, BinaryEncoding& encoding,
                             StepMemo& memo, StepMemo& copy_memo, Window& window, const OpView& op);
-/// The size alone; a size that no int holds is 0, which the check of fields refuses.
-[[nodiscard]] Window window_of(std::size_t kernelWidth, std::size_t kernelHeight);
+/// A size as a field; one that no field holds becomes the largest, which a range refuses.
+[[nodiscard]] constexpr std::int32_t field_of(std::size_t size) {
+  constexpr auto most = std::size_t{std::numeric_limits<std::int32_t>::max()};
+  return static_cast<std::int32_t>(size < most ? size : most);
+}
+[[nodiscard]] constexpr Window window_of(std::size_t kernelWidth, std::size_t kernelHeight) {
+  return {.kernelWidth = field_of(kernelWidth), .kernelHeight = field_of(kernelHeight)};
+}
 [[nodiscard]] StatePtr geometry_state(const StateOrigin& origin);
 /// Empty, or the window of the forward kernel where it is not this one.
 [[nodiscard]] std::string other_window(const State* state, const Window& window);

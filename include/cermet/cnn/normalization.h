@@ -20,8 +20,8 @@ struct SpatialNormalization {
   Window window{};
   float alpha = 1, beta = 5, delta = 1;
   static void fields(auto& op, auto&& field) {
-    field("kernelWidth", op.window.kernelWidth, FieldRange{1});
-    field("kernelHeight", op.window.kernelHeight, FieldRange{1});
+    field("kernelWidth", op.window.kernelWidth, window_sizes);
+    field("kernelHeight", op.window.kernelHeight, window_sizes);
     field("alpha", op.alpha);
     field("beta", op.beta);
     field("delta", op.delta);
@@ -48,8 +48,8 @@ struct LocalContrastNormalization {
   Window window{};
   float alpha = 0, beta = 0.5F, delta = 1.0F / 1024, p0 = 1, pm = 0, ps = 1;
   static void fields(auto& op, auto&& field) {
-    field("kernelWidth", op.window.kernelWidth, FieldRange{1});
-    field("kernelHeight", op.window.kernelHeight, FieldRange{1});
+    field("kernelWidth", op.window.kernelWidth, window_sizes);
+    field("kernelHeight", op.window.kernelHeight, window_sizes);
     field("alpha", op.alpha);
     field("beta", op.beta);
     field("delta", op.delta);
@@ -78,7 +78,7 @@ struct CrossChannelNormalization {
   std::int32_t kernelSize = 5;
   float alpha = 1, beta = 5, delta = 1;
   static void fields(auto& op, auto&& field) {
-    field("kernelSize", op.kernelSize, FieldRange{1});
+    field("kernelSize", op.kernelSize, FieldRange{1, 1 << 20});
     field("alpha", op.alpha);
     field("beta", op.beta);
     field("delta", op.delta);
@@ -116,7 +116,7 @@ class CNNSpatialNormalization final
     : public WindowKernel<CNNSpatialNormalization, SpatialNormalization> {
  public:
   using WindowKernel::WindowKernel;
-  /// Sizes from 1 on, even and rectangular ones too. Throws InvalidArgument for 0.
+  /// Sizes from 1 to 32767, even and rectangular ones too. Throws InvalidArgument for others.
   CNNSpatialNormalization(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight)
       : WindowKernel(device, {.window = detail::window_of(kernelWidth, kernelHeight)}) {}
 
@@ -159,7 +159,7 @@ class CNNLocalContrastNormalization final
     : public WindowKernel<CNNLocalContrastNormalization, LocalContrastNormalization> {
  public:
   using WindowKernel::WindowKernel;
-  /// Sizes from 1 on, even and rectangular ones too. Throws InvalidArgument for 0.
+  /// Sizes from 1 to 32767, even and rectangular ones too. Throws InvalidArgument for others.
   CNNLocalContrastNormalization(const Device& device, std::size_t kernelWidth,
                                 std::size_t kernelHeight)
       : WindowKernel(device, {.window = detail::window_of(kernelWidth, kernelHeight)}) {}
@@ -218,9 +218,9 @@ class CNNCrossChannelNormalization final
     : public PixelKernel<CNNCrossChannelNormalization, CrossChannelNormalization> {
  public:
   using PixelKernel::PixelKernel;
-  /// Throws InvalidArgument for 0.
+  /// Throws InvalidArgument for 0 and beyond 1048576.
   explicit CNNCrossChannelNormalization(const Device& device, std::size_t kernelSize = 5)
-      : PixelKernel(device, {.kernelSize = static_cast<std::int32_t>(kernelSize)}) {}
+      : PixelKernel(device, {.kernelSize = detail::field_of(kernelSize)}) {}
 
   [[nodiscard]] std::size_t kernelSize() const { return static_cast<std::size_t>(op_.kernelSize); }
   /// Weight of the mean energy. Default 1.
@@ -243,7 +243,7 @@ class CNNCrossChannelNormalizationGradient final
  public:
   using PixelGradientKernel::PixelGradientKernel;
   explicit CNNCrossChannelNormalizationGradient(const Device& device, std::size_t kernelSize = 5)
-      : PixelGradientKernel(device, {{.kernelSize = static_cast<std::int32_t>(kernelSize)}}) {}
+      : PixelGradientKernel(device, {{.kernelSize = detail::field_of(kernelSize)}}) {}
 
   [[nodiscard]] std::size_t kernelSize() const {
     return static_cast<std::size_t>(op_.forward.kernelSize);

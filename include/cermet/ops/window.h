@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "cermet/core/operator.h"
+
 namespace cermet {
 
 /// Where windows lie: tap p of output i reads source position `stride*i - pad + dilation*p`.
@@ -14,5 +16,8 @@ struct Window {
   std::int32_t clampEdges = 0;
   bool operator==(const Window&) const = default;
 };
+
+/// Of kernelWidth and kernelHeight, so that an int holds the area.
+inline constexpr FieldRange window_sizes{1, 32767};
 
 }  // namespace cermet
