@@ -13,10 +13,7 @@
 namespace cermet {
 namespace {
 
-constexpr int spins_before_sleep =
-    4000;  // some microseconds: longer than a small step, cheap to waste
 constexpr std::size_t recycled_recordings = 8;
-constexpr std::size_t most_taken = 64;  // places of work taken that a list keeps
 
 double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -88,107 +85,29 @@ std::shared_ptr<const Predicates> CommandBufferCore::all_predicates() const {
   return found;
 }
 
-void Line::put(std::shared_ptr<Recording> recording) {
-  bool sleeping = false;
-  {
-    const std::scoped_lock lock(mutex_);
-    work_.push_back(std::move(recording));
-    submitted_.fetch_add(1, std::memory_order_release);
-    sleeping = asleep_;
-  }
-  if (sleeping) wake_.notify_one();
+Seat::Seat(std::shared_ptr<QueueImpl> queue)
+    : queue_(std::move(queue)), worker_(DeviceImpl::of(queue_->device).workers->take()) {}
+Seat::Seat(std::shared_ptr<QueueImpl> queue, std::size_t worker)
+    : queue_(std::move(queue)), worker_(DeviceImpl::of(queue_->device).workers->take(worker)) {}
+Seat::~Seat() { DeviceImpl::of(queue_->device).workers->give_back(worker_); }
+
+std::shared_ptr<Seat> QueueImpl::seat_locked() {
+  std::shared_ptr<Seat> held = seat.lock();
+  if (!held) seat = held = std::make_shared<Seat>(shared_from_this());
+  return held;
 }
 
-std::shared_ptr<Recording> Line::next(std::uint64_t& taken) {
-  for (int spin = 0; spin < spins_before_sleep; ++spin) {
-    if (submitted_.load(std::memory_order_acquire) != taken) break;
-    _mm_pause();
-  }
-  std::unique_lock lock(mutex_);
-  asleep_ = true;
-  wake_.wait(lock, [this] { return closed_ || first_ < work_.size(); });
-  asleep_ = false;
-  if (first_ == work_.size()) return nullptr;
-  auto recording = std::move(work_[first_++]);
-  if (first_ == work_.size() || first_ == most_taken) {
-    work_.erase(work_.begin(), work_.begin() + static_cast<std::ptrdiff_t>(first_));
-    first_ = 0;
-  }
-  ++taken;
-  return recording;
-}
-
-void Line::close() {
-  {
-    const std::scoped_lock lock(mutex_);
-    closed_ = true;
-  }
-  wake_.notify_one();
-}
-
-Worker::Worker(std::shared_ptr<Engine> engine) {
-  const bool waits = engine->host_can_access();
-  shared_->engine = std::move(engine);
-  runner_ =
-      std::thread([shared = shared_, waits] { waits ? run(shared) : run_and_pass_on(shared); });
-  if (!waits) finisher_ = std::thread([shared = shared_] { finish(shared); });
-}
-
-Worker::~Worker() {
-  shared_->work.close();
-  for (std::thread* thread : {&runner_, &finisher_}) {
-    if (!thread->joinable()) continue;
-    if (thread->get_id() == std::this_thread::get_id()) {
-      thread->detach();  // the last owner of the device was a handler: the loop ends by itself
-    } else {
-      thread->join();
-    }
-  }
-}
-
-void Worker::run(const std::shared_ptr<Shared>& shared) {
-  shared->stream = shared->engine->make_stream();
-  std::uint64_t taken = 0;
-  while (const auto recording = shared->work.next(taken)) {
-    recording->start(recording, *shared->stream);
-    recording->finish(recording, {});
-  }
-}
-
-void Worker::run_and_pass_on(const std::shared_ptr<Shared>& shared) {
-  shared->stream = shared->engine->make_stream();
-  std::uint64_t taken = 0;
-  while (auto recording = shared->work.next(taken)) {
-    if (recording->has_predicates()) {  // what decides must have happened, handlers included
-      std::uint64_t finished = 0;
-      while ((finished = shared->finished.load()) != taken - 1) shared->finished.wait(finished);
-    }
-    recording->start(recording, *shared->stream);
-    recording->mark_ = shared->stream->mark();
-    shared->running.put(std::move(recording));
-  }
-  shared->running.close();
-}
-
-void Worker::finish(const std::shared_ptr<Shared>& shared) {
-  std::uint64_t taken = 0;
-  while (const auto recording = shared->running.next(taken)) {
-    std::optional<DeviceError> problem;
-    try {
-      shared->stream->wait(recording->mark_);
-    } catch (const DeviceError& failure) {
-      problem.emplace(failure);
-    }
-    recording->finish(recording, problem);
-    shared->finished.fetch_add(1);
-    shared->finished.notify_all();
-  }
+CommandQueue QueueImpl::handle(const std::shared_ptr<QueueImpl>& impl) {
+  const std::scoped_lock lock(impl->mutex);
+  return CommandQueue(std::shared_ptr<QueueImpl>(impl->seat_locked(), impl.get()));
 }
 
 std::shared_ptr<Recording> QueueImpl::make_recording() {
   std::unique_ptr<Recording> recording;
+  std::shared_ptr<Seat> held;
   {
     const std::scoped_lock lock(mutex);
+    held = seat_locked();
     if (!recycled.empty()) {
       recording = std::move(recycled.back());
       recycled.pop_back();
@@ -196,6 +115,8 @@ std::shared_ptr<Recording> QueueImpl::make_recording() {
   }
   if (!recording) recording = std::make_unique<Recording>();
   recording->queue_ = shared_from_this();
+  recording->worker_ = &held->worker();
+  recording->seat_ = std::move(held);
   recording->family = next_family();
   return {recording.release(), &Recording::recycle_recording, Pooled<Recording>()};
 }
@@ -251,12 +172,17 @@ void QueueImpl::hand_over_locked() {
   while (!order.empty() && order.front().committed) {
     std::shared_ptr<Recording> recording = std::move(order.front().committed);
     order.erase(order.begin());
-    if (recording->committed_flag_) *recording->committed_flag_ = true;
-    DeviceImpl::of(device).worker->submit(std::move(recording));
+    // Set behind: who sees it may commit work of another queue that needs this one.
+    const std::shared_ptr<std::atomic<bool>> flag = recording->committed_flag_;
+    Worker& worker = *recording->worker_;
+    DeviceImpl::of(device).workers->submit(worker, std::move(recording));
+    if (flag) *flag = true;
   }
 }
 
 void Recording::reset() {
+  seat_.reset();
+  worker_ = nullptr;
   runs_.clear();
   conditions_.clear();
   retained_.clear();
@@ -270,7 +196,6 @@ void Recording::reset() {
   status_ = 0;
   done_ = false;
   error_.reset();
-  mark_ = 0;
   label_.clear();
   started_ = ended_ = 0;
 }
@@ -370,6 +295,38 @@ std::vector<const Memory*> Recording::mirrored() const {
   return found;
 }
 
+void Recording::copy_back(Stream& stream, const Ticket* ticket) const {
+  const HostMirrors& mirrors = device_impl().allocator->mirrors();
+  if (mirrors.empty()) return;
+  std::vector<const Memory*> blocks = mirrored();  // with those made meanwhile
+  if (ticket == nullptr) {
+    mirrors.to_host(blocks, stream);
+    return;
+  }
+  const std::vector<const Memory*>& known = ticket->footprint().mirrored;
+  mirrors.to_host(known, stream);
+  // Other queues may be writing other parts of a block whose mirror was made since the commit.
+  std::erase_if(blocks, [&](const Memory* block) {
+    return std::find(known.begin(), known.end(), block) != known.end();
+  });
+  for (const RunMemory::Range& part : ticket->footprint().memory.written())
+    mirrors.to_host(blocks, part, stream);
+}
+
+Footprint Recording::footprint() const {
+  Footprint found{RunMemory(runs_), mirrored()};
+  for (const Memory* block : found.mirrored)  // copied in before and back after the work
+    found.memory.add_written(block->data, block->bytes);
+  for (const Condition& condition : conditions_) {
+    if (condition.predicates == nullptr) continue;
+    for (const Predicate& one : condition.predicates->all) {
+      const Memory& memory = *BufferImpl::of(one.predicateBuffer())->memory;
+      found.memory.add_read(memory.data + one.predicateOffset(), sizeof(std::uint32_t));
+    }
+  }
+  return found;
+}
+
 void Recording::run_if(const Predicates* predicates, std::span<const StepRun> runs,
                        Stream& stream) {
   if (predicates == nullptr) {
@@ -382,14 +339,15 @@ void Recording::run_if(const Predicates* predicates, std::span<const StepRun> ru
   }
 }
 
-void Recording::start(const std::shared_ptr<Recording>& self, Stream& stream) {
+void Recording::start(const std::shared_ptr<Recording>& self, Stream& stream,
+                      const Ticket* ticket) {
   status_ = static_cast<int>(CommandBufferStatus::Scheduled);
   status_.notify_all();
   call(self, scheduled_);
   started_ = now_seconds();
   try {
     const HostMirrors& mirrors = device_impl().allocator->mirrors();
-    mirrors.to_device(mirrored(), stream);
+    mirrors.to_device(ticket != nullptr ? ticket->footprint().mirrored : mirrored(), stream);
     const std::span<const StepRun> all(runs_);
     const std::size_t always = conditions_.empty() ? all.size() : conditions_.front().first;
     if (always != 0) stream.run(all.first(always));
@@ -398,7 +356,7 @@ void Recording::start(const std::shared_ptr<Recording>& self, Stream& stream) {
       const auto part = all.subspan(conditions_[i].first, end - conditions_[i].first);
       run_if(conditions_[i].predicates, part, stream);
     }
-    mirrors.to_host(mirrored(), stream);  // those made meanwhile too
+    copy_back(stream, ticket);
   } catch (const DeviceError& problem) {
     note(problem.code(), problem.what());
   } catch (const std::bad_alloc&) {
@@ -426,6 +384,7 @@ void Recording::finish(const std::shared_ptr<Recording>& self,
   status_.notify_all();
   call(self, completed_);
   if (error_) status_ = static_cast<int>(CommandBufferStatus::Error);
+  seat_.reset();
   done_ = true;
   done_.notify_all();
 }
@@ -433,7 +392,8 @@ void Recording::finish(const std::shared_ptr<Recording>& self,
 void Recording::wait(CommandBufferStatus at_least) {
   if (!committed_)
     misuse(label_, "not committed", "Call commit() before waiting, or the wait never ends.");
-  if (device_impl().worker->is_current_thread()) return;
+  // In a handler a wait for what this thread has yet to do would never end.
+  if (worker_->is_current_thread() || Worker::current_thread_enqueues_for(engine())) return;
   if (at_least == CommandBufferStatus::Completed) {
     for (int spin = 0; spin < spins_before_sleep && !done_.load(std::memory_order_acquire); ++spin)
       _mm_pause();

@@ -21,7 +21,7 @@ std::shared_ptr<detail::DeviceImpl> detail::DeviceImpl::make(std::shared_ptr<Eng
   auto impl = std::make_shared<DeviceImpl>();
   impl->engine = std::move(engine);
   impl->allocator = std::make_shared<Allocator>(impl->engine);
-  impl->worker = std::make_unique<Worker>(impl->engine);
+  impl->workers = std::make_unique<Workers>(impl->engine);
   return impl;
 }
 
@@ -58,7 +58,7 @@ CommandQueue Device::makeCommandQueue() const {
   auto queue = std::make_shared<detail::QueueImpl>();
   static_cast<void>(detail::DeviceImpl::of(*this));
   queue->device = *this;
-  return detail::QueueImpl::handle(std::move(queue));
+  return detail::QueueImpl::handle(queue);
 }
 CommandQueue Device::makeCommandQueue(std::size_t) const { return makeCommandQueue(); }
 

@@ -1,13 +1,10 @@
 #pragma once
 // What stands behind the handles Device, CommandQueue and CommandBuffer.
 
-#include <array>
 #include <atomic>
-#include <condition_variable>
 #include <cstring>
 #include <functional>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -17,63 +14,17 @@
 #include "core/capture.h"
 #include "core/memory.h"
 #include "core/pooled.h"
+#include "core/worker.h"
 
 namespace cermet::detail {
 
-/// Work on its way to one thread, in order. Sleeps when there is none for a while.
-class Line {
- public:
-  void put(std::shared_ptr<Recording> recording);
-  /// The next one; null once it is closed and empty. `taken` counts for the caller.
-  [[nodiscard]] std::shared_ptr<Recording> next(std::uint64_t& taken);
-  void close();
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<std::shared_ptr<Recording>> work_;  // from `first_` on
-  std::size_t first_ = 0;
-  std::atomic<std::uint64_t> submitted_{0};
-  bool asleep_ = false, closed_ = false;
-};
-
-/// The threads of a device. One runs steps, packs weights and calls handlers; where steps only
-/// enqueue (a GPU), a second one waits for their end and calls the completed handlers, so that the
-/// next work can be enqueued meanwhile.
-class Worker {
- public:
-  explicit Worker(std::shared_ptr<Engine> engine);
-  ~Worker();
-  Worker(const Worker&) = delete;
-  Worker& operator=(const Worker&) = delete;
-
-  void submit(std::shared_ptr<Recording> recording) { shared_->work.put(std::move(recording)); }
-  /// Whether a handler is calling.
-  [[nodiscard]] bool is_current_thread() const {
-    const auto self = std::this_thread::get_id();
-    return self == runner_.get_id() || self == finisher_.get_id();
-  }
-
- private:
-  // The threads own this too: a handler may drop the last handle of the device.
-  struct Shared {
-    std::shared_ptr<Engine> engine;
-    std::shared_ptr<Stream> stream;  // made by the runner
-    Line work, running;
-    std::atomic<std::uint64_t> finished{0};
-  };
-  static void run(const std::shared_ptr<Shared>& shared);
-  static void run_and_pass_on(const std::shared_ptr<Shared>& shared);
-  static void finish(const std::shared_ptr<Shared>& shared);
-
-  std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
-  std::thread runner_, finisher_;
-};
+/// Rounds of a wait before it sleeps: some microseconds, longer than a small step, cheap to waste.
+constexpr int spins_before_sleep = 4000;
 
 struct DeviceImpl : std::enable_shared_from_this<DeviceImpl> {
   std::shared_ptr<Engine> engine;
   std::shared_ptr<Allocator> allocator;
-  std::unique_ptr<Worker> worker;
+  std::unique_ptr<Workers> workers;
 
   [[nodiscard]] static std::shared_ptr<DeviceImpl> make(std::shared_ptr<Engine> engine);
   [[nodiscard]] static Device handle(std::shared_ptr<DeviceImpl> impl) {
@@ -96,7 +47,23 @@ struct BufferImpl {
   }
 };
 
-class Recording;
+/// A queue's claim on a worker. Handles of the queue hold it, and its recordings until their work
+/// is finished: a queue that is waited for and dropped frees its worker at once, though a thread of
+/// the device may still be letting go of its last recording.
+class Seat {
+ public:
+  /// On a worker that the device chooses, or on this one.
+  explicit Seat(std::shared_ptr<QueueImpl> queue);
+  Seat(std::shared_ptr<QueueImpl> queue, std::size_t worker);
+  ~Seat();
+  Seat(const Seat&) = delete;
+  Seat& operator=(const Seat&) = delete;
+  [[nodiscard]] Worker& worker() const { return worker_; }
+
+ private:
+  std::shared_ptr<QueueImpl> queue_;
+  Worker& worker_;
+};
 
 struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
   Device device;
@@ -111,10 +78,10 @@ struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
   std::vector<Place> order;                          // enqueued, not yet handed to the worker
   std::vector<std::unique_ptr<Recording>> recycled;  // ready for reuse; these hold no queue
   BlockList pool;                                    // temporary memory of committed buffers
+  std::weak_ptr<Seat> seat;
 
-  [[nodiscard]] static CommandQueue handle(std::shared_ptr<QueueImpl> impl) {
-    return CommandQueue(std::move(impl));
-  }
+  /// A handle holds the seat, and through it the queue.
+  [[nodiscard]] static CommandQueue handle(const std::shared_ptr<QueueImpl>& impl);
   [[nodiscard]] static const std::shared_ptr<QueueImpl>& of(const CommandQueue& queue) {
     return queue.impl_;
   }
@@ -125,6 +92,8 @@ struct QueueImpl : std::enable_shared_from_this<QueueImpl> {
   void forget(const Recording& recording);
 
  private:
+  /// A new one where nobody holds one: then the queue has no unfinished work.
+  [[nodiscard]] std::shared_ptr<Seat> seat_locked();
   void hand_over_locked();
 };
 
@@ -204,17 +173,20 @@ class Recording {
  private:
   friend struct QueueImpl;
   friend class Worker;
+  friend class Workers;
   friend class ::cermet::CommandBuffer;
   friend void ::cermet::SetHeapCacheDuration(const CommandBuffer& commandBuffer, double seconds);
   // `self` is this recording. It keeps no reference to itself, which would hold on to the memory of
   // its last owners while it waits to be used again.
-  void start(const std::shared_ptr<Recording>& self, Stream& stream);
+  void start(const std::shared_ptr<Recording>& self, Stream& stream, const Ticket* ticket);
   static void run_if(const Predicates* predicates, std::span<const StepRun> runs, Stream& stream);
   /// Once what `start` enqueued is done, or has failed with `problem`.
   void finish(const std::shared_ptr<Recording>& self, const std::optional<DeviceError>& problem);
   void note(CommandBufferError code, const std::string& what);
   void call(const std::shared_ptr<Recording>& self, std::vector<CommandBuffer::Handler>& handlers);
   [[nodiscard]] std::vector<const Memory*> mirrored() const;
+  void copy_back(Stream& stream, const Ticket* ticket) const;
+  [[nodiscard]] Footprint footprint() const;
   [[nodiscard]] bool has_predicates() const;
   void reset();
   /// Memory from the heap provider; null: it has none.
@@ -224,6 +196,8 @@ class Recording {
   void wait(CommandBufferStatus at_least);
 
   std::shared_ptr<QueueImpl> queue_;
+  std::shared_ptr<Seat> seat_;  // until it is finished
+  Worker* worker_ = nullptr;    // of the seat
   std::vector<StepRun> runs_;
   struct Condition {
     std::size_t first = 0;                   // run that it begins at
@@ -242,7 +216,6 @@ class Recording {
   std::atomic<int> status_{0};
   std::atomic<bool> done_{false};
   std::optional<DeviceError> error_;
-  std::uint64_t mark_ = 0;  // on the stream: the end of its work
   std::string label_;
   double started_ = 0, ended_ = 0;
 };

@@ -111,6 +111,17 @@ void HostMirrors::to_device(const std::vector<const Memory*>& blocks, Stream& st
 void HostMirrors::to_host(const std::vector<const Memory*>& blocks, Stream& stream) const {
   for (const Memory* block : blocks) stream.copy(block->mirror_, block->data, block->bytes);
 }
+void HostMirrors::to_host(const std::vector<const Memory*>& blocks, const RunMemory::Range& part,
+                          Stream& stream) const {
+  for (const Memory* block : blocks) {
+    const auto first = reinterpret_cast<std::uintptr_t>(block->data);
+    const std::uintptr_t begin = std::max(part.begin, first);
+    const std::uintptr_t end = std::min(part.end, first + block->bytes);
+    if (begin >= end) continue;
+    const std::size_t offset = begin - first;
+    stream.copy(block->mirror_ + offset, block->data + offset, end - begin);
+  }
+}
 
 std::size_t Capture::block_of(const void* address) const {
   const auto* byte = static_cast<const std::byte*>(address);

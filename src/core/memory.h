@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cermet/core/engine.h"
+#include "core/run_memory.h"
 
 namespace cermet::detail {
 
@@ -61,6 +62,9 @@ class HostMirrors {
   void find(const void* address, std::vector<const Memory*>& found) const;
   void to_device(const std::vector<const Memory*>& blocks, Stream& stream) const;
   void to_host(const std::vector<const Memory*>& blocks, Stream& stream) const;
+  /// The bytes of `part` that lie in them.
+  void to_host(const std::vector<const Memory*>& blocks, const RunMemory::Range& part,
+               Stream& stream) const;
 
  private:
   Engine& engine_;

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "cuda/run_memory.h"
+#include "core/run_memory.h"
 
 namespace cermet::cuda {
 

@@ -110,14 +110,16 @@ StepPtr bias_gradient(const ConvolutionGradientWeights& op, Descs slots) {
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-/// A plan with what binds it; the thread that drives the engine's stream is its only user.
+/// A plan with what binds it on each stream.
 struct Pass {
+  using Bindings = std::array<CudnnBinding, max_streams>;
   std::shared_ptr<const CudnnPlan> plan;
-  std::shared_ptr<CudnnBinding> binding = std::make_shared<CudnnBinding>();
+  std::shared_ptr<Bindings> bindings = std::make_shared<Bindings>();
 
   explicit operator bool() const { return plan != nullptr; }
   void run(const Args& args, void* source, void* weights, void* destination) const {
-    args.stream->run(*plan, *binding, {source, weights, destination}, args.scratch);
+    args.stream->run(*plan, (*bindings)[args.stream->index], {source, weights, destination},
+                     args.scratch);
   }
 };
 

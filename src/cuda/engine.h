@@ -3,7 +3,8 @@
 //
 // What `prepare` may assume: slots are plain, with any strides and any element type; arguments were
 // checked by the kernel class. Kernels read and write tensors through tensor.cuh, which converts.
-// Everything runs on one stream of the engine at a time; a step enqueues and does not wait.
+// Each stream of the engine runs a step with a bound step of its own, at the same time as others,
+// so what a step shares between runs is constant; a step enqueues and does not wait.
 
 #include <cuda_runtime.h>
 

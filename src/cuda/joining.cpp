@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda/run_memory.h"
+#include "core/run_memory.h"
 
 namespace cermet::cuda {
 namespace {

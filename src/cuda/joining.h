@@ -25,7 +25,7 @@ class Joinable {
 
 /// Numbers of the runs of each launch, in the order of launches. A run joins the last launch of its
 /// kind that it may be put off to: it passes those alone that it does not conflict with
-/// (run_memory.h).
+/// (core/run_memory.h).
 [[nodiscard]] std::vector<std::vector<std::size_t>> launches_of(std::span<const StepRun> runs);
 
 }  // namespace cermet::cuda

@@ -75,12 +75,15 @@ void launch(const Args& args, long long count, void (*kernel)(Parameters...), Gi
   constexpr long long most = 1LL << 16;
   launch_blocks(args, blocks < most ? blocks : most, kernel, Parameters(given)...);
 }
+/// Lets `kernel` have `bytes` of shared memory on the current device. What it was allowed before
+/// stays allowed: another stream may be about to launch it with more.
+cudaError_t allow_shared_memory(const void* kernel, std::size_t bytes);
+
 /// Launches `kernel` with `bytes` of shared memory for each block.
 template <class... Parameters, class... Given>
 void launch_with(const Args& args, dim3 grid, int threads, std::size_t bytes,
                  void (*kernel)(Parameters...), Given&&... given) {
-  args.stream->note(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                         static_cast<int>(bytes)),
+  args.stream->note(allow_shared_memory(reinterpret_cast<const void*>(kernel), bytes),
                     "shared memory");
   args.stream->note(enqueue(*args.stream, grid, dim3(static_cast<unsigned>(threads)), bytes, kernel,
                             Parameters(given)...),

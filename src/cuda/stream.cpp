@@ -163,7 +163,7 @@ void CudaStream::mark_as(std::size_t number) {
   }
   note(cudaEventRecord(forks_[number], current_), "an event");
 }
-void CudaStream::follow(std::size_t number) {
+void CudaStream::follow_fork(std::size_t number) {
   note(cudaStreamWaitEvent(current_, forks_[number], 0), "a wait");
   waits_ = true;
 }
@@ -183,13 +183,14 @@ void CudaStream::run_in_branches(Captured& list) {
     if (place.waits_for) awaited[*place.waits_for] = true;
   }
   scalars_ = Scalars::to_be_written;
+  waits_ = false;  // a graph follows all that is enqueued before it
   if (list.runs.size() * max_scalar_bytes > ScalarBlock::size) scalars_ = Scalars::followed;
   bool forked = false;
   for (const Place& place : places) {
     current_ = place.aside ? aside_ : stream_;
     if (place.aside && !forked) fork(list);
     forked = forked || place.aside;
-    if (place.waits_for) follow(first_fork + *place.waits_for);
+    if (place.waits_for) follow_fork(first_fork + *place.waits_for);
     launch(launches[place.launch]);
     if (awaited[place.launch]) mark_as(first_fork + place.launch);
     if (!forked) fork(list);  // a graph with one root begins sooner
@@ -199,7 +200,7 @@ void CudaStream::run_in_branches(Captured& list) {
   current_ = aside_;
   mark_as(end_fork);
   current_ = stream_;
-  follow(end_fork);
+  follow_fork(end_fork);
   waits_ = false;
 }
 
@@ -209,7 +210,7 @@ void CudaStream::fork(Captured& list) {
   current_ = stream_;
   mark_as(begin_fork);
   current_ = aside_;
-  follow(begin_fork);
+  follow_fork(begin_fork);
   if (scalars_ == Scalars::to_be_written) write_scalars_of(list);
   current_ = back;
 }
@@ -273,7 +274,7 @@ const void* CudaStream::scalars_on_device(const void* scalars) {
   if (capturing_ == nullptr || scalars == nullptr) return nullptr;
   if (scalars_ == Scalars::to_be_written) write_scalars_of(*capturing_);
   if (current_ == stream_ && std::exchange(scalars_, Scalars::followed) == Scalars::written_aside)
-    follow(scalars_fork);
+    follow_fork(scalars_fork);
   const auto* at = static_cast<const std::byte*>(scalars);
   const auto* first = reinterpret_cast<const std::byte*>(being_captured_.data());
   const auto number = static_cast<std::size_t>(at - first) / sizeof(StepRun);
@@ -298,7 +299,17 @@ std::uint64_t CudaStream::mark() {
   cudaEvent_t event = events_[marks_ % most_in_flight];
   if (marks_ >= most_in_flight) note(cudaEventSynchronize(event), "a step");
   note(cudaEventRecord(event, stream_), "an event");
+  waits_ = false;
   return marks_++;
+}
+
+void CudaStream::follow(Stream& other, std::uint64_t mark) {
+  // The other thread may have used the event again, for a later mark: then the work of this one is
+  // done. To wait for the later one is safe, if longer: it is enqueued already, and work follows
+  // only what was enqueued before it, so it cannot wait for what is enqueued here from now on.
+  const CudaStream& first = static_cast<CudaStream&>(other);
+  note(cudaStreamWaitEvent(stream_, first.events_[mark % most_in_flight], 0), "a wait");
+  waits_ = true;
 }
 
 void CudaStream::wait(std::uint64_t mark) {

@@ -51,6 +51,7 @@ class CudaStream final : public Stream {
   void run(std::span<const StepRun> runs) override;
   [[nodiscard]] std::uint64_t mark() override;
   void wait(std::uint64_t mark) override;
+  void follow(Stream& other, std::uint64_t mark) override;
   void copy(void* to, const void* from, std::size_t bytes) override;
 
  private:
@@ -63,14 +64,14 @@ class CudaStream final : public Stream {
   void write_scalars_of(Captured& list);
   void launch(const std::vector<std::size_t>& together);
   void mark_as(std::size_t number);
-  void follow(std::size_t number);
+  void follow_fork(std::size_t number);
   void replay(Captured& list, std::span<const StepRun> runs);
 
   static constexpr std::size_t most_in_flight = 64;
   int device_;
   bool overlaps_kernels_ = false;
   cudaStream_t stream_ = nullptr, aside_ = nullptr, current_ = nullptr;
-  bool waits_ = false;  // what is enqueued now follows work on both streams
+  bool waits_ = false;  // what is enqueued now follows work of more than one stream
   /// What the first stream of a capture knows of the list's scalars.
   enum class Scalars { to_be_written, written_aside, followed } scalars_ = Scalars::to_be_written;
   std::vector<cudaEvent_t> forks_;            // of a capture

@@ -112,7 +112,7 @@ TEST(CommandBuffer, StatusGoesThroughItsStages) {
   buffer.enqueue();
   EXPECT_EQ(buffer.status(), Status::Enqueued);
   {
-    const Gate gate(tested());
+    const Gate gate(queue);
     buffer.commit();
     EXPECT_EQ(buffer.status(), Status::Committed);
     EXPECT_EQ(buffer.GPUStartTime(), 0);
@@ -230,7 +230,7 @@ TEST(CommitAndContinue, HandlersAndTheRootStayWithThePieceTheyWereGivenTo) {
   CommandBuffer first = buffer.rootCommandBuffer();
   EXPECT_EQ(first, buffer);
   {
-    const Gate gate(tested());
+    const Gate gate(queue);
     buffer.commitAndContinue();
     EXPECT_EQ(first.status(), Status::Committed);
   }
@@ -495,9 +495,10 @@ TEST(CommandBufferLifetime, TheDeviceMayBeDroppedWhileWorkIsInFlight) {
 }
 
 TEST(CommandBufferLifetime, DroppingTheBufferAfterCommitChangesNothing) {
+  const CommandQueue queue = tested().makeCommandQueue();
   const Image image = filled(floats(1, 1, 1), 1);
   {
-    const Gate gate(tested());
+    const Gate gate(queue);
     for (int i = 0; i < 10; ++i) {
       CommandBuffer buffer = tested().makeCommandQueue().makeCommandBuffer();
       double_and_add(buffer, image, 1);

@@ -11,6 +11,7 @@
 #include "cermet/cnn/neuron.h"
 #include "cermet/core/command_buffer.h"
 #include "cermet/core/image.h"
+#include "core/device_impl.h"
 #include "harness/device.h"
 
 namespace cermet::test {
@@ -60,10 +61,22 @@ std::string complaint(Call&& call) {
   return "no exception";
 }
 
-/// Keeps a device's worker busy until it is opened: what is committed meanwhile waits.
+/// A queue that is run by the worker with this number.
+inline CommandQueue queue_on(const Device& device, std::size_t worker) {
+  const auto queue = std::make_shared<detail::QueueImpl>();
+  queue->device = device;
+  const auto seat = std::make_shared<detail::Seat>(queue, worker);
+  queue->seat = seat;
+  return detail::QueueImpl::handle(queue);
+}
+
+/// Keeps a queue's worker busy until it is opened: what is committed meanwhile waits.
 class Gate {
  public:
-  explicit Gate(const Device& device) : buffer_(device.makeCommandQueue().makeCommandBuffer()) {
+  explicit Gate(const CommandQueue& queue)
+      : buffer_(
+            queue_on(queue.device(), detail::QueueImpl::of(queue)->seat.lock()->worker().number())
+                .makeCommandBuffer()) {
     buffer_.addScheduledHandler(
         [closed = promise_.get_future().share()](CommandBuffer) { closed.wait(); });
     buffer_.commit();
@@ -84,11 +97,14 @@ class Gate {
   bool open_ = false;
 };
 
-/// Returns when the worker has run all that it was given so far.
+/// Returns when the workers have run all that they were given so far.
 inline void settle(const Device& device) {
-  CommandBuffer last = device.makeCommandQueue().makeCommandBuffer();
-  last.commit();
-  last.waitUntilCompleted();
+  detail::Workers& workers = *detail::DeviceImpl::of(device).workers;
+  for (std::size_t worker = 0; worker < workers.count(); ++worker) {
+    CommandBuffer last = queue_on(device, worker).makeCommandBuffer();
+    last.commit();
+    last.waitUntilCompleted();
+  }
 }
 
 }  // namespace cermet::test

@@ -100,7 +100,7 @@ TEST_F(Predicates, AreReadWhenTheWorkRuns) {
   const Image under = filled(descriptor, -1);
   buffer.setPredicate(predicate);
   plus_one().encode(buffer, source, under);
-  test::Gate gate(tested());
+  test::Gate gate(queue);
   buffer.commit();
   word(predicate) = 1;
   gate.open();

@@ -291,7 +291,7 @@ TEST_F(TemporaryImages, MemoryIsUsedAgainAcrossBuffers) {
   const std::size_t warm = tested().memory_use().in_use;
   std::vector<Image> results;
   {
-    const Gate gate(tested());  // all are in flight together: one queue runs them one by one
+    const Gate gate(queue);  // all are in flight together: one queue runs them one by one
     for (int i = 0; i < 10; ++i) results.push_back(chain(static_cast<float>(i)));
   }
   buffer.waitUntilCompleted();
@@ -329,7 +329,7 @@ TEST_F(TemporaryImages, ScratchOfACommittedBufferNeverBecomesAnImage) {
   const Image half = filled(halves(32, 32, 16), 2), result(tested(), halves(32, 32, 16));
   std::vector<Image> host;
   {
-    const Gate gate(tested());
+    const Gate gate(queue);
     plus_one.encode(buffer, half, result);
     buffer.commit();
     CommandBuffer next = queue.makeCommandBuffer();  // takes the scratch from the pool

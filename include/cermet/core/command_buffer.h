@@ -27,7 +27,11 @@ enum class CommandBufferStatus : int {
   Error = 5,
 };
 
-/// Work of one queue runs in the order its buffers were enqueued (spec: core 2.2).
+/// Work of one queue runs in the order its buffers were enqueued (spec: core 2.2). On a CPU the
+/// queues of a device take turns, in the order of commits. On a GPU their work runs at the same
+/// time, unless one writes what the other reads or writes: then in the order of commits, too.
+/// Handlers of one queue are called one by one, in the order of its work; on a GPU those of
+/// different queues may be called at the same time, in any order.
 class CommandQueue {
  public:
   CommandQueue() = default;
@@ -82,8 +86,8 @@ class HeapProvider {
   /// own memory. What it throws leaves the encode.
   [[nodiscard]] virtual Buffer newHeap(const HeapDescriptor& descriptor) = 0;
   /// The command buffers that used `heap` have completed; `seconds`: how long to keep it for others
-  /// (SetHeapCacheDuration). Called from any thread, the device's worker among them; what it throws
-  /// is lost. The default does nothing.
+  /// (SetHeapCacheDuration). Called from any thread, the device's workers among them; what it
+  /// throws is lost. The default does nothing.
   virtual void retireHeap(const Buffer& heap, double seconds);
 };
 
@@ -116,6 +120,8 @@ class CommandBuffer {
   /// Handlers run once, in the order they were added, with the final status already set, and have
   /// returned when `waitUntilCompleted` returns.
   void addCompletedHandler(Handler handler);
+  /// In a handler these return at once for work of the handler's queue, which would never come; and
+  /// in a scheduled handler for all work of the device.
   void waitUntilScheduled();
   void waitUntilCompleted();
 

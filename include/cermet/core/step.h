@@ -14,6 +14,9 @@
 
 namespace cermet {
 
+/// Streams of an engine that may run its steps.
+inline constexpr std::size_t max_streams = 8;
+
 using Slots = std::array<void*, max_slots>;
 
 class Step;
@@ -28,7 +31,7 @@ struct StepRun {
 };
 
 /// A backend's execution context: the CPU worker, a CUDA stream, a capturing stream. `index` counts
-/// the streams of an engine; exactly one thread drives a stream.
+/// the streams of an engine, below `max_streams`; exactly one thread drives a stream.
 struct Stream {
   std::size_t index = 0;
   virtual ~Stream() = default;
@@ -42,6 +45,12 @@ struct Stream {
   /// these do nothing.
   [[nodiscard]] virtual std::uint64_t mark() { return 0; }
   virtual void wait(std::uint64_t) {}
+  /// What is enqueued from now on waits for the work that ends at `mark` of another stream of this
+  /// engine.
+  virtual void follow(Stream& other, std::uint64_t mark) {
+    static_cast<void>(other);
+    static_cast<void>(mark);
+  }
   /// Enqueues a copy between host and device memory, or within one of them.
   virtual void copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
 };
@@ -71,7 +80,7 @@ class Step : public std::enable_shared_from_this<Step> {
   void run(const Slots& addresses, void* scratch, const void* scalars, Stream& stream) const;
 
  private:
-  mutable std::array<std::unique_ptr<BoundStep>, 8> lent_;  // one for each stream of the engine
+  mutable std::array<std::unique_ptr<BoundStep>, max_streams> lent_;  // by index of the stream
 };
 using StepPtr = std::shared_ptr<const Step>;
 
