@@ -29,11 +29,11 @@ class Writer:
     # -- pieces --------------------------------------------------------------------------------------
 
     def is_handle(self, name):
-        """Whether an empty one stands for None: the class, or a base, has `explicit operator bool`."""
+        """Whether an empty one stands for None: it can be made of nothing and has `explicit operator bool`."""
         one = self.surface.model.classes.get(name)
-        return one is not None and any(
-            f.name == "operator bool" for c in self.surface.lineage(one) for f in c.functions
-        )
+        if one is None or one.protected_destructor or all(f.parameters for f in one.constructors):
+            return False
+        return any(f.name == "operator bool" for c in self.surface.lineage(one) for f in c.functions)
 
     def default(self, argument):
         """`py::arg` with the default of C++."""

@@ -38,6 +38,8 @@ MEMBERS = {  # "Class.member" or "function"
     "metadata_entry": "Python looks into `metadata`",
     "metadata_count": "Python looks into `metadata`",
     "metadata_number": "Python looks into `metadata`",
+    "CommandBuffer.commit": "python/src/commands.cpp: the interpreter waits for it at its end",
+    "CommandBuffer.commitAndContinue": "python/src/commands.cpp: the interpreter waits for it at its end",
     "Buffer.contents": "python/src/arrays.cpp: Buffer.numpy",
     "Buffer.copy_in": "python/src/arrays.cpp: Buffer.write",
     "Buffer.copy_out": "python/src/arrays.cpp: Buffer.read",
@@ -65,7 +67,6 @@ MEMBERS = {  # "Class.member" or "function"
     "LossSwitches.code": "part of a loss's archive",
     "SourceGeometry.code": "part of a kernel's archive",
     "NNNeuronDescriptor.activation": "an operator's parameter; type, a, b and c have properties",
-    "CNNLossDataDescriptor.cnnLossDataDescriptor": "python/src/arrays.cpp: from an array",
 }
 
 # A function whose signature has one of these is for kernels and backends.

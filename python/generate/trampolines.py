@@ -26,7 +26,7 @@ def hook(c, overload, annotation):
             f'auto& self = *this; return {get}(*this, "{python}", {kept}, {type_}[&] {{ return {overload.count}; }}, '
             f"[&]() -> {result} {{ {'' if function.pure else 'return '}{missing}; }});"
         )
-        return f"{head} {body} }}\n  KeptArray {kept};"
+        return f"{head} {body} }}\n  mutable KeptArray {kept};"
     value = result.value()
     if result.name == "std::string_view":
         value, base = "std::string", f"std::string({base})"
