@@ -160,7 +160,7 @@ class Writer:
 
     def inits(self, c):
         lines, name = [], c.cpp.name
-        if c.abstract and not c.subclassable:
+        if (c.abstract and not c.subclassable) or c.cpp.protected_destructor:
             return lines
         for overload in c.inits:
             if overload.init_of_template:

@@ -22,8 +22,9 @@ def hook(c, overload, annotation):
         missing = f'not_defined(*this, "{c.name}", "{python}")' if function.pure else base
         get = f"numbers<{number}>" if number else "numbers_of"
         type_ = "" if number else "self.dataType(), "
+        self_ = "auto& self = *this; " if "self" in type_ + overload.count else ""
         body = (
-            f'auto& self = *this; return {get}(*this, "{python}", {kept}, {type_}[&] {{ return {overload.count}; }}, '
+            f'{self_}return {get}(*this, "{python}", {kept}, {type_}[&] {{ return {overload.count}; }}, '
             f"[&]() -> {result} {{ {'' if function.pure else 'return '}{missing}; }});"
         )
         return f"{head} {body} }}\n  mutable KeptArray {kept};"
