@@ -43,6 +43,7 @@ def summary(surface):
             "bases": c.bases,
             "abstract": c.abstract,
             "subclassable": c.subclassable,
+            "aggregate": c.aggregate,
             "inits": [[a.name for a in o.shown()] for o in c.inits],
             "members": members,
         }

@@ -294,7 +294,7 @@ class Surface:
             for base in lineage[1:]:
                 if base.name.split("::")[-1] == name and access == "public":
                     constructors += [(f, base) for f in base.constructors]
-        for function, owner in constructors:
+        for function, owner in constructors if not new.cpp.protected_destructor else []:
             if function.access != "public" or function.deleted or self.is_internal(function, owner.name):
                 continue
             if self.is_left_out(owner, function):

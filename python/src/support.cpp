@@ -111,7 +111,7 @@ void def_repr(py::handle c, std::initializer_list<const char*> fields) {
         std::string text = py::str(py::type::of(self).attr("__qualname__"));
         const char* before = "(";
         for (const std::string& name : names) {
-          text += before + name + "=" + std::string(py::str(self.attr(name.c_str())));
+          text += before + name + "=" + std::string(py::repr(self.attr(name.c_str())));
           before = ", ";
         }
         return text + ")";
