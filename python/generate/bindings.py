@@ -1,9 +1,7 @@
 """From what Python shall have to pybind11: one C++ file for each header, and one that calls them."""
 
-import rules
-from cpp_types import Type
-from names import spelled
-from surface import python_name
+from names import snake, spelled
+from members import python_name
 from trampolines import trampoline, trampoline_name
 
 UNLOCKED = "Unlocked()"
@@ -130,18 +128,12 @@ class Writer:
         hook = next((h for h in c.hooks if h.function.name == function.name and self.same(h, overload)), None)
         if hook is not None and function.virtual:
             if hook.function.pure:
-                own = f'if (of_python(self)) not_defined(self, "{c.name}", "{self.python_method(function)}"); '
+                own = f'if (of_python(self)) not_defined(self, "{c.name}", "{snake(function.name)}"); '
             else:
                 own = f"if (of_python(self)) {{ {self.body(overload, f'self.{name}::{function.name}')} }} "
                 own = own.replace("; }", "; return; }") if str(overload.result) == "void" else own
             body = own + body
         return f"[]({parameters}) {{ {body} }}"
-
-    @staticmethod
-    def python_method(function):
-        from names import snake
-
-        return snake(function.name)
 
     @staticmethod
     def same(hook, overload):
@@ -271,7 +263,7 @@ class Writer:
         ]
         for c in classes:
             if c.subclassable:
-                text.append(trampoline(c))
+                text.append(trampoline(c, surface.annotation))
             text.append(f"using {identifier(c.cpp.name)}_ = {self.class_type(c)};")
         for c in classes:
             text += ["", f"void define_{identifier(c.cpp.name)}() {{"]
@@ -342,6 +334,8 @@ class Writer:
         stems = [stem(h) for h in headers]
         text = ["// Made by python/generate; not for editing.", '#include "generated_types.h"', "", "namespace cermet::python {", ""]
         text += [f"void declare_{s}(py::module_& m);\nvoid define_{s}(py::module_& m);" for s in stems]
+        # A class that was taken for abstract by mistake would lack its initialisers.
+        text += [f"static_assert(std::is_abstract_v<{c.cpp.name}>);" for c in self.surface.classes.values() if c.abstract]
         outer = [e for e in self.surface.enums.values() if "::" not in e.name]
         inner = [e for e in self.surface.enums.values() if "::" in e.name]
         text += ["", "void declare_all(py::module_& m) {"] + ["  " + self.enum(e) for e in outer]

@@ -14,10 +14,11 @@ import pathlib
 import sys
 
 import rules
-import trampolines
 from bindings import Writer, stem
 from declarations import read_headers
-from surface import Surface, Unbound
+from members import Unbound
+from stubs import Stubs
+from surface import Surface
 
 
 def write(path, text):
@@ -77,7 +78,6 @@ def main():
     options = parser.parse_args()
     try:
         surface = Surface(read_headers(options.include), options.inventory)
-        trampolines.annotate = surface.annotation
         writer = Writer(surface)
         headers = writer.headers()
         files = {f"{stem(h)}.cpp": writer.file(h) for h in headers}
@@ -93,6 +93,7 @@ def main():
         out = pathlib.Path(options.out)
         out.mkdir(parents=True, exist_ok=True)
         files["generated_types.h"] = writer.types(headers)
+        files["cermet.pyi"] = Stubs(writer).text()
         files["surface.json"] = json.dumps(summary(surface), indent=1, sort_keys=True) + "\n"
         for name, text in files.items():
             write(out / name, text)

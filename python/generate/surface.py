@@ -3,83 +3,11 @@ rules. Raises Unbound for a public declaration that no rule covers.
 """
 
 import csv
-from dataclasses import dataclass, field
 
 import rules
 from cpp_types import Type
-from names import python_doc, snake, spelled
-
-NUMBERS = {
-    "bool": "bool",
-    "float": "float",
-    "double": "float",
-    **dict.fromkeys(("int", "unsigned", "unsigned int", "long", "std::size_t", "std::ptrdiff_t", "size_t"), "int"),
-    **{f"std::{sign}int{bits}_t": "int" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
-TEXTS = {"std::string": "str", "std::string_view": "str", "std::filesystem::path": "str | os.PathLike"}
-
-
-class Unbound(Exception):
-    pass
-
-
-@dataclass
-class Argument:
-    name: str  # in Python
-    parameter: object
-    type: Type
-    role: str = "in"  # in, out, floats (a pointer to numbers), count (of the floats before)
-    count: str = ""  # C++ expression: how many floats
-
-
-@dataclass
-class Overload:
-    function: object
-    owner: object  # the class that declares it
-    arguments: list
-    result: Type
-    doc: str
-    count: str = ""  # of a result that is a pointer to numbers
-    init_of_template: bool = False
-
-    def shown(self):
-        return [a for a in self.arguments if a.role in ("in", "floats")]
-
-    def outs(self):
-        return [a for a in self.arguments if a.role == "out"]
-
-    def flag(self):
-        """Whether `outputs=True` tells this overload from the one without results to append to."""
-        return any(a.type.name == "std::vector" for a in self.outs())
-
-
-@dataclass
-class Member:
-    name: str
-    kind: str  # method, static, property
-    doc: str = ""
-    overloads: list = field(default_factory=list)
-    getter: Overload = None
-    setter: Overload = None
-    field: object = None
-    deleted: bool = False
-
-
-@dataclass
-class PyClass:
-    cpp: object
-    name: str
-    bases: list  # names of C++ classes
-    doc: str
-    abstract: bool
-    subclassable: bool
-    inits: list = field(default_factory=list)
-    members: dict = field(default_factory=dict)
-    hooks: list = field(default_factory=list)  # virtual functions that Python can override
-    aggregate: bool = False
-    constants: list = field(default_factory=list)
-    nodes: bool = False  # has the variadic factory `node`
-
+from members import Argument, Member, Overload, PyClass, Unbound, annotation, python_name
+from names import python_doc, snake
 
 class Surface:
     def __init__(self, model, inventory):
@@ -126,7 +54,9 @@ class Surface:
         )
 
     def signature(self, function, scope):
-        return ", ".join(str(self.model.resolve(p.type, scope)) for p in function.parameters)
+        """The types of the parameters; inside detail its names may stand alone, as some libclang tell them."""
+        types = [str(self.model.resolve(p.type, scope)) for p in function.parameters]
+        return ", ".join(types).replace("detail::", "")
 
     def is_internal(self, function, scope):
         types = [function.result] + [p.type for p in function.parameters]
@@ -141,44 +71,9 @@ class Surface:
             name += "<T>"
         return self.excluded(name) or self.excluded(f"{name}({self.signature(function, owner.name if owner else '')})")
 
-    # -- types ---------------------------------------------------------------------------------------
-
     def annotation(self, type_, place=""):
         """How Python's documentation spells the type; raises Unbound where there is none."""
-        name, args = type_.name, type_.args
-        inner = lambda i=0: self.annotation(args[i], place)  # noqa: E731
-        if type_.pointer and name in ("float", "void"):
-            return "numpy.ndarray"
-        if name == "void" and type_.parameters is None:
-            return "None"
-        if name in NUMBERS:
-            return NUMBERS[name]
-        if name in TEXTS:
-            return TEXTS[name]
-        if name in self.model.enums or self.is_bound(name):
-            return python_name(name)
-        if name in ("std::shared_ptr", "std::unique_ptr"):
-            return inner()
-        if name == "std::span" or name == "std::vector":
-            if args[0].name in ("std::byte", "std::uint8_t") and name == "std::span":
-                return "bytes"
-            if args[0].name == "std::byte":
-                return "bytes"
-            if args[0].name in NUMBERS and args[0].name != "bool":
-                return "numpy.ndarray"
-            return f"list[{inner()}]" if name == "std::vector" else f"Sequence[{inner()}]"
-        if name == "std::optional":
-            return f"{inner()} | None"
-        if name == "std::array":
-            return "numpy.ndarray"
-        if name == "std::map":
-            return f"dict[{inner()}, {inner(1)}]"
-        if name == "std::function":
-            function = args[0]
-            parameters = ", ".join(self.annotation(p, place) for p in function.parameters)
-            result = Type(function.name, function.args, function.const, function.pointer, function.reference)
-            return f"Callable[[{parameters}], {self.annotation(result, place)}]"
-        raise Unbound(f"{place}: no rule for the type '{type_}'")
+        return annotation(type_, place, lambda name: name in self.model.enums or self.is_bound(name))
 
     # -- building ------------------------------------------------------------------------------------
 
@@ -327,7 +222,7 @@ class Surface:
                 new.nodes = True
                 continue
             own = [f for f, o in left if o is one]
-            if own and not any(f.doc for f in own) and all(self.overrides(f, lineage) for f in own):
+            if own and not new.subclassable and not any(f.doc for f in own) and all(self.overrides(f, lineage) for f in own):
                 continue  # the base's binding calls the same virtual function
             if left and not name.startswith(("set", "operator")) or (left and not self.is_setter(left, lineage)):
                 self.add(new, name, left, lineage)
@@ -469,6 +364,3 @@ class Surface:
         taken = [a.name for a in before]
         return next(n for n in [name] + [f"{name}_{i}" for i in range(2, 9)] if n not in taken)
 
-
-def python_name(name):
-    return ".".join(spelled(part) for part in name.split("::"))

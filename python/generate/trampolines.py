@@ -38,14 +38,9 @@ def hook(c, overload, annotation):
     return f"{head} return {call}; }}"
 
 
-annotate = None  # set by the generator: how Python spells a type
-
-
-def trampoline(c):
-    hooks, counts = [], {}
-    for overload in c.hooks:
-        counts[overload.function.name] = counts.get(overload.function.name, 0) + 1
-        hooks.append(hook(c, overload, annotate))
+def trampoline(c, annotation):
+    """The class; `annotation` says how Python spells a type."""
+    hooks = [hook(c, overload, annotation) for overload in c.hooks]
     name = trampoline_name(c)
     lines = [f"class {name} final : public {c.cpp.name}, public PythonSide {{", " public:"]
     lines += [f"  using {c.cpp.name}::{c.cpp.name.split('::')[-1]};"] if c.cpp.constructors else []

@@ -15,8 +15,9 @@ std::string type_of(const py::array& array) { return py::str(array.dtype()); }
 
 std::string text(const Shape& shape) {
   std::string result = "(";
-  for (const auto extent : shape) result += (result.size() > 1 ? ", " : "") + std::to_string(extent);
-  return result + ")";
+  for (const auto extent : shape)
+    result += (result.size() > 1 ? ", " : "") + std::to_string(extent);
+  return result + (shape.size() == 1 ? ",)" : ")");
 }
 Shape shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
 
@@ -26,7 +27,8 @@ py::array dense(const py::object& given) {
 
 [[noreturn]] void refuse(const char* subject, const py::array& array, const std::string& needed,
                          const char* remedy = "") {
-  fail({subject, "", "array", "of shape " + text(shape_of(array)) + " and type " + type_of(array), needed, remedy});
+  fail({subject, "", "array", "of shape " + text(shape_of(array)) + " and type " + type_of(array),
+        needed, remedy});
 }
 
 // ---- images ----
@@ -54,7 +56,8 @@ const char* raw_type(ImageFeatureChannelFormat format) {
 Shape shape_of(const Image& image) {
   Shape shape{static_cast<py::ssize_t>(image.height()), static_cast<py::ssize_t>(image.width()),
               static_cast<py::ssize_t>(image.featureChannels())};
-  if (image.numberOfImages() > 1) shape.insert(shape.begin(), static_cast<py::ssize_t>(image.numberOfImages()));
+  if (image.numberOfImages() > 1)
+    shape.insert(shape.begin(), static_cast<py::ssize_t>(image.numberOfImages()));
   return shape;
 }
 Shape shape_of(const ImageBatch& batch) {
@@ -77,7 +80,8 @@ void copy_raw(const Image& image, std::byte* data, bool write) {
 void copy_raw(const ImageBatch& batch, std::byte* data, bool write) {
   if (batch.empty()) return;
   const Image first = batch.front();
-  const std::size_t bytes = first.numberOfImages() * first.height() * first.width() * first.featureChannels() *
+  const std::size_t bytes = first.numberOfImages() * first.height() * first.width() *
+                            first.featureChannels() *
                             size_of(element_type(first.featureChannelFormat()));
   for (std::size_t i = 0; i < batch.size(); ++i) copy_raw(batch[i], data + i * bytes, write);
 }
@@ -92,13 +96,13 @@ py::array read(const Images& images, bool raw) {
   if (raw) {
     py::array result(py::dtype(raw_type(format_of(images))), shape);
     auto* data = static_cast<std::byte*>(result.mutable_data());
-    const py::gil_scoped_release unlocked;
+    const Unlock unlocked;
     copy_raw(images, data, false);
     return result;
   }
   std::vector<float> values;
   {
-    const py::gil_scoped_release unlocked;
+    const Unlock unlocked;
     values = images.read_floats();
   }
   return py::array_t<float>(shape, values.data());
@@ -110,12 +114,13 @@ void write(const char* subject, const Images& images, const py::object& given) {
   const std::string type = type_of(array), raw = raw_type(format_of(images));
   const Shape shape = shape_of(images);
   if (shape_of(array) != shape || (type != "float32" && type != raw)) {
-    refuse(subject, array, "shape " + text(shape) + " and type float32" + (raw == "float32" ? "" : " or " + raw),
+    refuse(subject, array,
+           "shape " + text(shape) + " and type float32" + (raw == "float32" ? "" : " or " + raw),
            "Use array.reshape and array.astype.");
   }
   const auto* data = static_cast<const std::byte*>(array.data());
   const auto count = static_cast<std::size_t>(array.size());
-  const py::gil_scoped_release unlocked;
+  const Unlock unlocked;
   if (type == "float32") {
     images.write_floats({reinterpret_cast<const float*>(data), count});
   } else {
@@ -137,11 +142,15 @@ ImageDescriptor descriptor_of(const char* subject, const py::array& array, py::s
                " and type " + image_types,
            "Use array.reshape and array.astype.");
   }
-  const auto extent = [&](py::ssize_t i) { return static_cast<std::size_t>(array.shape(dimensions - 3 + i)); };
-  return ImageDescriptor::imageDescriptor(asked.value_or(found->format), extent(1), extent(0), extent(2));
+  const auto extent = [&](py::ssize_t i) {
+    return static_cast<std::size_t>(array.shape(dimensions - 3 + i));
+  };
+  return ImageDescriptor::imageDescriptor(asked.value_or(found->format), extent(1), extent(0),
+                                          extent(2));
 }
 
-Image image_from(const Device& device, const py::object& given, std::optional<ImageFeatureChannelFormat> format) {
+Image image_from(const Device& device, const py::object& given,
+                 std::optional<ImageFeatureChannelFormat> format) {
   const py::array array = dense(given);
   const Image image(device, descriptor_of("Image.from_numpy", array, 3, format));
   write("Image.from_numpy", image, array);
@@ -159,9 +168,11 @@ ImageBatch batch_from(const Device& device, const py::object& given,
 constexpr const char* numpy_doc =
     "A copy as a float32 array, channels last; `raw`: in the storage type (bfloat16 as uint16).";
 constexpr const char* write_doc =
-    "Copies an array of the same shape into the image, from float32 with rounding, or in the storage type.";
+    "Copies an array of the same shape into the image, from float32 with rounding, or in the "
+    "storage type.";
 constexpr const char* from_doc =
-    "A copy of an array, channels last. `channel_format`: None for that of the array: Float32, Float16, or Unorm8 "
+    "A copy of an array, channels last. `channel_format`: None for that of the array: Float32, "
+    "Float16, or Unorm8 "
     "and Unorm16 for uint8 and uint16, whose largest value means 1.";
 
 /// The bytes that the windowed forms of readBytes and writeBytes reach, at most.
@@ -173,41 +184,44 @@ std::size_t bytes_reached(const Image& image, Image::Strides strides, const Regi
   const std::size_t column = strides.bytesPerColumn != 0 ? strides.bytesPerColumn : count * element;
   const std::size_t row = strides.bytesPerRow != 0 ? strides.bytesPerRow : size.width * column;
   const std::size_t plane = strides.bytesPerImage != 0 ? strides.bytesPerImage : size.height * row;
-  const std::size_t planes = std::max<std::size_t>(size.depth, 1) * (strides.bytesPerImage != 0 ? count : 1);
+  const std::size_t planes =
+      std::max<std::size_t>(size.depth, 1) * (strides.bytesPerImage != 0 ? count : 1);
   return planes * plane;
 }
 
 template <class Bytes>
 auto* checked(const char* subject, Bytes& bytes, std::size_t needed) {
   if (static_cast<std::size_t>(bytes.nbytes()) < needed) {
-    fail({subject, "", "data_bytes", std::to_string(bytes.nbytes()) + " bytes", std::to_string(needed) + " bytes", ""});
+    fail({subject, "", "data_bytes", std::to_string(bytes.nbytes()) + " bytes",
+          std::to_string(needed) + " bytes", ""});
   }
   return &bytes;
 }
 
 void define_images() {
-  constexpr auto c_style = py::array::c_style;
-  static_cast<void>(c_style);
   const auto format = py::arg_v("channel_format", py::none(), "None");
   Adder<Image>()
       .function("from_numpy", image_from, py::arg("device"), py::arg("array"), format, from_doc)
       .method("numpy", &read<Image>, py::arg("raw") = false, numpy_doc)
       .method(
-          "write", [](const Image& self, const py::object& array) { write("Image.write", self, array); },
+          "write",
+          [](const Image& self, const py::object& array) { write("Image.write", self, array); },
           py::arg("array"), write_doc)
       .method(
           "read_bytes",
           [](const Image& self, py::array& bytes, DataLayout layout, std::size_t index) {
             const std::size_t needed = self.height() * self.width() * self.featureChannels() *
                                        size_of(element_type(self.featureChannelFormat()));
-            self.readBytes(checked("Image.read_bytes", bytes, needed)->mutable_data(), layout, index);
+            self.readBytes(checked("Image.read_bytes", bytes, needed)->mutable_data(), layout,
+                           index);
           },
           py::arg("data_bytes"), py::arg("data_layout"), py::arg("image_index") = 0,
-          "Copies a whole image, tightly packed and in the storage type, into a writable array of enough bytes.")
+          "Copies a whole image, tightly packed and in the storage type, into a writable array of "
+          "enough bytes.")
       .method(
           "read_bytes",
-          [](const Image& self, py::array& bytes, DataLayout layout, Image::Strides strides, const Region& region,
-             ImageReadWriteParams channels, std::size_t index) {
+          [](const Image& self, py::array& bytes, DataLayout layout, Image::Strides strides,
+             const Region& region, ImageReadWriteParams channels, std::size_t index) {
             checked("Image.read_bytes", bytes, bytes_reached(self, strides, region, channels));
             self.readBytes(bytes.mutable_data(), layout, strides, region, channels, index);
           },
@@ -221,7 +235,8 @@ void define_images() {
             self.writeBytes(checked("Image.write_bytes", bytes, needed)->data(), layout, index);
           },
           py::arg("data_bytes"), py::arg("data_layout"), py::arg("image_index") = 0,
-          "Copies an array of the image's bytes, tightly packed and in the storage type, into the image.")
+          "Copies an array of the image's bytes, tightly packed and in the storage type, into the "
+          "image.")
       .method(
           "write_bytes",
           [](const Image& self, const py::array& bytes, DataLayout layout, Image::Strides strides,
@@ -235,7 +250,10 @@ void define_images() {
       .function("from_numpy", batch_from, py::arg("device"), py::arg("array"), format, from_doc)
       .method("numpy", &read<ImageBatch>, py::arg("raw") = false, numpy_doc)
       .method(
-          "write", [](const ImageBatch& self, const py::object& array) { write("ImageBatch.write", self, array); },
+          "write",
+          [](const ImageBatch& self, const py::object& array) {
+            write("ImageBatch.write", self, array);
+          },
           py::arg("array"), write_doc);
 }
 
@@ -244,27 +262,32 @@ void define_images() {
 template <class Batch>
 std::size_t place(const Batch& batch, py::ssize_t index) {
   const auto size = static_cast<py::ssize_t>(batch.size());
-  if (index < -size || index >= size) throw py::index_error("the batch has " + std::to_string(size) + " elements");
+  if (index < -size || index >= size)
+    throw py::index_error("the batch has " + std::to_string(size) + " elements");
   return static_cast<std::size_t>(index < 0 ? index + size : index);
 }
 
 void define_sequences() {
   Adder<ImageBatch>()
       .method("__len__", [](const ImageBatch& self) { return self.size(); })
-      .method("__getitem__", [](const ImageBatch& self, py::ssize_t i) { return self[place(self, i)]; })
+      .method("__getitem__",
+              [](const ImageBatch& self, py::ssize_t i) { return self[place(self, i)]; })
       .method("__getitem__", [](const ImageBatch& self, const py::slice& slice) {
         py::ssize_t start = 0, stop = 0, step = 0, count = 0;
         if (!slice.compute(static_cast<py::ssize_t>(self.size()), &start, &stop, &step, &count)) {
           throw py::error_already_set();
         }
-        if (step == 1) return self.subrange({static_cast<std::size_t>(start), static_cast<std::size_t>(count)});
+        if (step == 1)
+          return self.subrange({static_cast<std::size_t>(start), static_cast<std::size_t>(count)});
         std::vector<Image> images;
-        for (py::ssize_t i = 0; i < count; ++i) images.push_back(self[static_cast<std::size_t>(start + i * step)]);
+        for (py::ssize_t i = 0; i < count; ++i)
+          images.push_back(self[static_cast<std::size_t>(start + i * step)]);
         return ImageBatch(std::move(images));
       });
   Adder<StateBatch>()
       .method("__len__", [](const StateBatch& self) { return self.size(); })
-      .method("__getitem__", [](const StateBatch& self, py::ssize_t i) { return self[place(self, i)]; });
+      .method("__getitem__",
+              [](const StateBatch& self, py::ssize_t i) { return self[place(self, i)]; });
 }
 
 // ---- buffers, vectors, matrices ----
@@ -274,17 +297,25 @@ py::dtype dtype_of(const py::object& given) { return numpy().attr("dtype")(given
 py::array elements_of(const Buffer& buffer, const py::object& given) {
   const py::dtype type = dtype_of(given);
   const auto count = static_cast<py::ssize_t>(buffer.length()) / type.itemsize();
-  return py::array(type, {count}, {type.itemsize()}, buffer.contents(), py::cast(buffer));
+  const void* contents = nullptr;
+  {
+    const Unlock unlocked;
+    contents = buffer.contents();
+  }
+  return py::array(type, {count}, {type.itemsize()}, contents, py::cast(buffer));
 }
 py::array copy_of(const Buffer& buffer, const py::object& given) {
   const py::dtype type = dtype_of(given);
   py::array result(type, Shape{static_cast<py::ssize_t>(buffer.length()) / type.itemsize()});
-  buffer.copy_out(result.mutable_data(), static_cast<std::size_t>(result.nbytes()));
+  void* const data = result.mutable_data();
+  const auto bytes = static_cast<std::size_t>(result.nbytes());
+  const Unlock unlocked;
+  buffer.copy_out(data, bytes);
   return result;
 }
 
 struct Strided {
-  Shape shape;                  // 1, 2 or 3 extents
+  Shape shape;                     // 1, 2 or 3 extents
   std::vector<std::size_t> bytes;  // strides of all but the last
 };
 Strided layout_of(const Vector& vector) {
@@ -322,14 +353,16 @@ const char* element_name(DataType type) {
 
 /// Visits each run of elements that lie side by side: its place in the buffer and in a dense array.
 template <class F>
-void for_each_run(const StridedArray& array, const Strided& layout, std::size_t element, F&& visit) {
+void for_each_run(const StridedArray& array, const Strided& layout, std::size_t element,
+                  F&& visit) {
   const auto run = static_cast<std::size_t>(layout.shape.back()) * element;
   const auto outer = static_cast<std::size_t>(layout.shape.front());
   const auto inner = layout.bytes.size() > 1 ? static_cast<std::size_t>(layout.shape[1]) : 1;
   std::size_t at = 0;
   for (std::size_t i = 0; i < outer; ++i) {
     for (std::size_t j = 0; j < inner; ++j, at += run) {
-      const std::size_t place = i * layout.bytes[0] + (layout.bytes.size() > 1 ? j * layout.bytes[1] : 0);
+      const std::size_t place =
+          i * layout.bytes[0] + (layout.bytes.size() > 1 ? j * layout.bytes[1] : 0);
       visit(array.offset() + place, at, run);
     }
   }
@@ -340,10 +373,12 @@ py::array numbers_in(const Array& self) {
   const Strided layout = layout_of(self);
   py::array result(py::dtype(element_name(self.dataType())), shown(layout.shape));
   auto* data = static_cast<std::byte*>(result.mutable_data());
+  const Unlock unlocked;
   const Buffer buffer = self.data();
-  for_each_run(self, layout, SizeofDataType(self.dataType()), [&](std::size_t from, std::size_t to, std::size_t n) {
-    buffer.copy_out(data + to, n, from);
-  });
+  for_each_run(self, layout, SizeofDataType(self.dataType()),
+               [&](std::size_t from, std::size_t to, std::size_t n) {
+                 buffer.copy_out(data + to, n, from);
+               });
   return result;
 }
 
@@ -357,16 +392,18 @@ void write_numbers(const char* subject, const Array& self, const py::object& giv
            "Use array.reshape and array.astype.");
   }
   const auto* data = static_cast<const std::byte*>(array.data());
+  const Unlock unlocked;
   const Buffer buffer = self.data();
-  for_each_run(self, layout, SizeofDataType(self.dataType()), [&](std::size_t to, std::size_t from, std::size_t n) {
-    buffer.copy_in(data + from, n, to);
-  });
+  for_each_run(
+      self, layout, SizeofDataType(self.dataType()),
+      [&](std::size_t to, std::size_t from, std::size_t n) { buffer.copy_in(data + from, n, to); });
 }
 
 DataType data_type_of(const char* subject, const py::array& array) {
   const std::string type = type_of(array);
-  for (const DataType one : {DataType::Float32, DataType::Float16, DataType::UInt8, DataType::Int8, DataType::Int16,
-                             DataType::Int32, DataType::Int64, DataType::UInt16, DataType::UInt32, DataType::UInt64}) {
+  for (const DataType one :
+       {DataType::Float32, DataType::Float16, DataType::UInt8, DataType::Int8, DataType::Int16,
+        DataType::Int32, DataType::Int64, DataType::UInt16, DataType::UInt32, DataType::UInt64}) {
     if (type == element_name(one)) return one;
   }
   refuse(subject, array, "type float32, float16 or an integer type", "Use array.astype.");
@@ -379,18 +416,26 @@ void define_buffers() {
           "from_numpy",
           [](const Device& device, const py::object& given) {
             const py::array array = dense(given);
-            return device.makeBuffer(array.data(), static_cast<std::size_t>(array.nbytes()));
+            const void* const data = array.data();
+            const auto bytes = static_cast<std::size_t>(array.nbytes());
+            const Unlock unlocked;
+            return device.makeBuffer(data, bytes);
           },
           py::arg("device"), py::arg("array"), "A buffer with a copy of the array's bytes.")
       .method("numpy", elements_of, bytes,
-              "The contents as an array that shares the buffer's memory: no copy. On a GPU it is a mirror in host\n"
-              "memory, which every command buffer that uses the bytes then copies; `read` and `write` copy once.")
+              "The contents as an array that shares the buffer's memory: no copy. On a GPU it is a "
+              "mirror in host\n"
+              "memory, which every command buffer that uses the bytes then copies; `read` and "
+              "`write` copy once.")
       .method("read", copy_of, bytes, "A copy of the contents as an array.")
       .method(
           "write",
           [](const Buffer& self, const py::object& given, std::size_t offset) {
             const py::array array = dense(given);
-            self.copy_in(array.data(), static_cast<std::size_t>(array.nbytes()), offset);
+            const void* const data = array.data();
+            const auto bytes = static_cast<std::size_t>(array.nbytes());
+            const Unlock unlocked;
+            self.copy_in(data, bytes, offset);
           },
           py::arg("array"), py::arg("offset") = 0, "Copies the array's bytes to `offset`.");
   Adder<Vector>()
@@ -404,15 +449,21 @@ void define_buffers() {
             }
             const auto length = static_cast<std::size_t>(array.shape(array.ndim() - 1));
             const auto count = array.ndim() == 2 ? static_cast<std::size_t>(array.shape(0)) : 1;
-            const Vector vector(device, VectorDescriptor::vectorDescriptor(
-                                            length, count, VectorDescriptor::vectorBytes(length, type), type));
-            write_numbers("Vector.from_numpy", vector, count == 1 ? array.attr("reshape")(length) : py::object(array));
+            const Vector vector(
+                device, VectorDescriptor::vectorDescriptor(
+                            length, count, VectorDescriptor::vectorBytes(length, type), type));
+            write_numbers("Vector.from_numpy", vector,
+                          count == 1 ? array.attr("reshape")(length) : py::object(array));
             return vector;
           },
           py::arg("device"), py::arg("array"), "A vector, or several, with a copy of the array.")
-      .method("numpy", &numbers_in<Vector>, "A copy of the elements; 2 dimensions where there are several vectors.")
+      .method("numpy", &numbers_in<Vector>,
+              "A copy of the elements; 2 dimensions where there are several vectors.")
       .method(
-          "write", [](const Vector& self, const py::object& array) { write_numbers("Vector.write", self, array); },
+          "write",
+          [](const Vector& self, const py::object& array) {
+            write_numbers("Vector.write", self, array);
+          },
           py::arg("array"), "Copies an array of the same shape and type.");
   Adder<Matrix>()
       .function(
@@ -427,16 +478,21 @@ void define_buffers() {
             const auto rows = static_cast<std::size_t>(array.shape(array.ndim() - 2));
             const auto count = array.ndim() == 3 ? static_cast<std::size_t>(array.shape(0)) : 1;
             const std::size_t row_bytes = MatrixDescriptor::rowBytes(columns, type);
-            const Matrix matrix(device, MatrixDescriptor::matrixDescriptor(rows, columns, count, row_bytes,
-                                                                           rows * row_bytes, type));
+            const Matrix matrix(device,
+                                MatrixDescriptor::matrixDescriptor(rows, columns, count, row_bytes,
+                                                                   rows * row_bytes, type));
             write_numbers("Matrix.from_numpy", matrix,
                           count == 1 ? array.attr("reshape")(rows, columns) : py::object(array));
             return matrix;
           },
           py::arg("device"), py::arg("array"), "A matrix, or several, with a copy of the array.")
-      .method("numpy", &numbers_in<Matrix>, "A copy of the elements; 3 dimensions where there are several matrices.")
+      .method("numpy", &numbers_in<Matrix>,
+              "A copy of the elements; 3 dimensions where there are several matrices.")
       .method(
-          "write", [](const Matrix& self, const py::object& array) { write_numbers("Matrix.write", self, array); },
+          "write",
+          [](const Matrix& self, const py::object& array) {
+            write_numbers("Matrix.write", self, array);
+          },
           py::arg("array"), "Copies an array of the same shape and type.");
 }
 
@@ -467,11 +523,13 @@ void define_tensors() {
             SafeTensor tensor;
             tensor.name = name;
             for (const FileType& type : file_types) {
-              if (type_of(array) == type.numpy && tensor.dtype.empty() && type.file != std::string_view("BF16")) {
+              if (type_of(array) == type.numpy && tensor.dtype.empty() &&
+                  type.file != std::string_view("BF16")) {
                 tensor.dtype = type.file;
               }
             }
-            if (tensor.dtype.empty()) refuse("SafeTensor.from_numpy", array, "a type of safetensors files");
+            if (tensor.dtype.empty())
+              refuse("SafeTensor.from_numpy", array, "a type of safetensors files");
             tensor.shape.assign(array.shape(), array.shape() + array.ndim());
             const auto* data = static_cast<const std::byte*>(array.data());
             tensor.data.assign(data, data + array.nbytes());
@@ -484,7 +542,8 @@ void define_tensors() {
             for (const FileType& type : file_types) {
               if (self.dtype == type.file) {
                 const py::array flat(py::dtype(type.numpy),
-                                     Shape{static_cast<py::ssize_t>(self.data.size()) / py::dtype(type.numpy).itemsize()},
+                                     Shape{static_cast<py::ssize_t>(self.data.size()) /
+                                           py::dtype(type.numpy).itemsize()},
                                      self.data.data());
                 return flat.attr("reshape")(py::cast(Shape(self.shape.begin(), self.shape.end())));
               }

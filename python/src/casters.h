@@ -34,9 +34,11 @@ class PythonSide {
 /// Classes that Python can derive from; `shared_ptr`s to them keep the Python object.
 template <class T>
 concept Subclassable = std::derived_from<T, Codable> || std::derived_from<T, HeapProvider> ||
-                       std::derived_from<T, Handle>;
+    std::derived_from<T, Handle>;
 template <class E>
-concept PythonEnum = std::is_enum_v<E> && requires { EnumName<E>::value; };
+concept PythonEnum = std::is_enum_v<E> && requires {
+  EnumName<E>::value;
+};
 template <class T>
 concept NilHandle = is_handle<T>;
 template <class T>
@@ -222,8 +224,8 @@ class type_caster<std::span<const T>> {
 
 /// Any array or sequence of numbers.
 template <class T>
-requires(std::is_arithmetic_v<T> && !cermet::python::ByteType<T>)
-class type_caster<std::span<const T>> {
+requires(std::is_arithmetic_v<T> &&
+         !cermet::python::ByteType<T>) class type_caster<std::span<const T>> {
   using Array = array_t<T, array::c_style | array::forcecast>;
 
  public:
@@ -282,8 +284,7 @@ class type_caster<std::span<const T>> {
 
 /// Numbers come and go as arrays.
 template <class T>
-requires(std::is_arithmetic_v<T> && !std::same_as<T, bool>)
-class type_caster<std::vector<T>> {
+requires(std::is_arithmetic_v<T> && !std::same_as<T, bool>) class type_caster<std::vector<T>> {
  public:
   PYBIND11_TYPE_CASTER(std::vector<T>, const_name("numpy.ndarray"));
   bool load(handle source, bool convert) {

@@ -37,18 +37,20 @@ py::object code(const Coder& coder, std::string_view key, const py::object& valu
     coder(key, numbers);
     return py::cast(numbers);
   }
-  throw py::type_error("Coder: " + std::string(key) + " is a " + Py_TYPE(value.ptr())->tp_name +
-                       "; needed a bool, int, float, str, enum, Offset, Size, Region, array, Codable or None");
+  throw py::type_error(
+      "Coder: " + std::string(key) + " is a " + Py_TYPE(value.ptr())->tp_name +
+      "; needed a bool, int, float, str, enum, Offset, Size, Region, array, Codable or None");
 }
-
 
 }  // namespace
 
 void define_coder(py::module_& m) {
   Adder<Coder>()
       .method("__call__", code, py::arg("key"), py::arg("value"),
-              "Writes the value under the key and returns it, or, where the coder reads, returns what the archive\n"
-              "has: `self.margin = coder(\"margin\", self.margin)`. The value given says of which kind.")
+              "Writes the value under the key and returns it, or, where the coder reads, returns "
+              "what the archive\n"
+              "has: `self.margin = coder(\"margin\", self.margin)`. The value given says of which "
+              "kind.")
       .method(
           "tensor",
           [](const Coder& self, std::string_view key,
@@ -60,27 +62,29 @@ void define_coder(py::module_& m) {
           },
           py::arg("key"), py::arg("array"), "Numbers of the array's shape, else FileError.");
   Adder<Codable>().method(
-      "code",
-      [](const Codable&, const Coder&) {},
-      py::arg("coder"), "For subclasses: lists the fields, `self.x = coder(\"x\", self.x)` each.");
+      "code", [](const Codable&, const Coder&) {}, py::arg("coder"),
+      "For subclasses: lists the fields, `self.x = coder(\"x\", self.x)` each.");
   m.def(
       "decode",
-      [](Coder& coder, const Device& device, const py::object& kind, const std::vector<std::string_view>& classes) {
+      [](Coder& coder, const Device& device, const py::object& kind,
+         const std::vector<std::string_view>& classes) {
         std::shared_ptr<Kernel> kernel;
         {
-          const py::gil_scoped_release unlocked;
+          const Unlock unlocked;
           kernel = decode_kernel(coder, device, classes);
         }
         py::object result = py::cast(kernel);
         if (!kind.is_none() && !py::isinstance(result, kind)) {
-          coder.refuse("class", std::string(kernel->class_name()), std::string(py::str(kind.attr("__name__"))),
+          coder.refuse("class", std::string(kernel->class_name()),
+                       std::string(py::str(kind.attr("__name__"))),
                        "Ask for Kernel, or for a base of that class.");
         }
         return result;
       },
-      py::arg("coder"), py::arg_v("device", py::none(), "None"), py::arg_v("kind", py::none(), "None"),
-      py::arg_v("classes", py::tuple(), "()"),
-      "The kernel at the coder's place, of class `kind` or one derived from it. `classes`: the names that are\n"
+      py::arg("coder"), py::arg_v("device", py::none(), "None"),
+      py::arg_v("kind", py::none(), "None"), py::arg_v("classes", py::tuple(), "()"),
+      "The kernel at the coder's place, of class `kind` or one derived from it. `classes`: the "
+      "names that are\n"
       "allowed, all if empty. FileError where it is something else.");
 }
 

@@ -28,7 +28,8 @@ void define_commands() {
             self.commitAndContinue();
           },
           Unlocked(),
-          "Commits what is recorded and goes on in a fresh buffer of the same queue; temporaries made\n"
+          "Commits what is recorded and goes on in a fresh buffer of the same queue; temporaries "
+          "made\n"
           "before stay usable. Handlers added so far stay with the committed piece.");
 }
 

@@ -54,7 +54,9 @@ py::capsule capsule(Owner owner, void* data, DLDataType type, std::vector<std::i
   tensor.shape = shared->shape.data();
   tensor.strides = shared->strides.data();
   shared->managed.manager_ctx = shared.get();
-  shared->managed.deleter = [](DLManagedTensor* self) { delete static_cast<Shared*>(self->manager_ctx); };
+  shared->managed.deleter = [](DLManagedTensor* self) {
+    delete static_cast<Shared*>(self->manager_ctx);
+  };
   PyObject* made = PyCapsule_New(&shared->managed, "dltensor", [](PyObject* object) {
     // A consumer that took the tensor has renamed the capsule, and frees it itself.
     if (PyCapsule_IsValid(object, "dltensor") == 0) return;
@@ -114,17 +116,19 @@ py::object share(const py::object& object, const ImageBatch& batch) {
   if (!is_on_host(first.device()) || first.is_temporary()) return copy(object);
   const TensorView view = detail::view_of(first);
   const TensorDesc& d = view.desc;
-  return capsule(batch, view.data, type_of(d.type), {static_cast<std::int64_t>(batch.size()), d.h, d.w, d.c},
+  return capsule(batch, view.data, type_of(d.type),
+                 {static_cast<std::int64_t>(batch.size()), d.h, d.w, d.c},
                  {d.stride_n, d.stride_h, d.stride_w, 1});
 }
 
 py::object share(const py::object&, const Buffer& buffer) {
-  return capsule(buffer, buffer.contents(), {uint_code, 8, 1}, {static_cast<std::int64_t>(buffer.length())}, {1});
+  return capsule(buffer, buffer.contents(), {uint_code, 8, 1},
+                 {static_cast<std::int64_t>(buffer.length())}, {1});
 }
 
 /// A stride that is no whole number of elements cannot be told.
-py::object share_numbers(const py::object& object, const StridedArray& array, std::vector<std::int64_t> shape,
-                         std::vector<std::size_t> bytes) {
+py::object share_numbers(const py::object& object, const StridedArray& array,
+                         std::vector<std::int64_t> shape, std::vector<std::size_t> bytes) {
   const std::size_t element = SizeofDataType(array.dataType());
   std::vector<std::int64_t> strides;
   for (const std::size_t stride : bytes) {
@@ -142,15 +146,17 @@ py::object share_numbers(const py::object& object, const StridedArray& array, st
   return capsule(buffer, data, type_of(array.dataType()), std::move(shape), std::move(strides));
 }
 py::object share(const py::object& object, const Vector& vector) {
-  return share_numbers(object, vector,
-                       {static_cast<std::int64_t>(vector.vectors()), static_cast<std::int64_t>(vector.length())},
-                       {vector.vectorBytes()});
+  return share_numbers(
+      object, vector,
+      {static_cast<std::int64_t>(vector.vectors()), static_cast<std::int64_t>(vector.length())},
+      {vector.vectorBytes()});
 }
 py::object share(const py::object& object, const Matrix& matrix) {
-  return share_numbers(object, matrix,
-                       {static_cast<std::int64_t>(matrix.matrices()), static_cast<std::int64_t>(matrix.rows()),
-                        static_cast<std::int64_t>(matrix.columns())},
-                       {matrix.matrixBytes(), matrix.rowBytes()});
+  return share_numbers(
+      object, matrix,
+      {static_cast<std::int64_t>(matrix.matrices()), static_cast<std::int64_t>(matrix.rows()),
+       static_cast<std::int64_t>(matrix.columns())},
+      {matrix.matrixBytes(), matrix.rowBytes()});
 }
 
 template <class T>
@@ -158,28 +164,31 @@ void define(const char* doc) {
   Adder<T>()
       .method(
           "__dlpack__",
-          [](const py::object& self, const py::object&) { return share(self, py::cast<const T&>(self)); },
+          [](const py::object& self, const py::object&) {
+            return share(self, py::cast<const T&>(self));
+          },
           py::kw_only(), py::arg_v("stream", py::none(), "None"), doc)
-      .method("__dlpack_device__", [](const T&) {
-        return py::make_tuple(static_cast<int>(cpu_device), 0);
-      })
+      .method("__dlpack_device__",
+              [](const T&) { return py::make_tuple(static_cast<int>(cpu_device), 0); })
       .function(
           "from_dlpack",
           [](const Device& device, const py::object& tensor) {
             const py::object numpy = py::module_::import("numpy");
             const auto place = tensor.attr("__dlpack_device__")().cast<std::pair<int, int>>();
             if (place.first != cpu_device) {
-              fail({"from_dlpack", "", "tensor", "on device " + std::to_string(place.first), "in host memory",
-                    "Copy it to the CPU first."});
+              fail({"from_dlpack", "", "tensor", "on device " + std::to_string(place.first),
+                    "in host memory", "Copy it to the CPU first."});
             }
             const py::object array = numpy.attr("from_dlpack")(tensor);
             return py::type::of<T>().attr("from_numpy")(device, array);
           },
-          py::arg("device"), py::arg("tensor"), "A copy of a tensor of any library that speaks DLPack.");
+          py::arg("device"), py::arg("tensor"),
+          "A copy of a tensor of any library that speaks DLPack.");
 }
 
 constexpr const char* image_doc =
-    "Shares the memory where the host has it and the images are permanent and were made together: no copy, in the "
+    "Shares the memory where the host has it and the images are permanent and were made together: "
+    "no copy, in the "
     "storage type. Elsewhere a float32 copy. Let work that uses the images complete first.";
 constexpr const char* number_doc =
     "Shares the memory on a CPU: no copy. Elsewhere a copy. Let work that uses it complete first.";

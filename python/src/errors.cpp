@@ -15,7 +15,8 @@ Classes& classes() {
 
 py::object make(py::module_& m, const char* name, const py::tuple& bases, const char* doc) {
   const std::string full = std::string("cermet.") + name;
-  auto type = py::reinterpret_steal<py::object>(PyErr_NewExceptionWithDoc(full.c_str(), doc, bases.ptr(), nullptr));
+  auto type = py::reinterpret_steal<py::object>(
+      PyErr_NewExceptionWithDoc(full.c_str(), doc, bases.ptr(), nullptr));
   if (!type) throw py::error_already_set();
   m.attr(name) = type;
   return type;
@@ -32,15 +33,19 @@ py::object exception_object(const DeviceError& error) {
 void declare_errors(py::module_& m) {
   Classes& c = classes();
   const auto with = [&](PyObject* builtin) { return py::make_tuple(c.error, py::handle(builtin)); };
-  c.error = make(m, "Error", py::make_tuple(py::handle(PyExc_Exception)), "Base of everything that Cermet raises.");
-  c.invalid_argument = make(m, "InvalidArgument", with(PyExc_ValueError),
-                            "A call that cannot be carried out as written: the message names the kernel and its "
-                            "label, the argument, what it got, what it needs and what to do.");
-  c.file_error = make(m, "FileError", with(PyExc_OSError),
-                      "A file that cannot be read, written or understood. Nothing that existed before is lost.");
-  c.device_error = make(m, "DeviceError", with(PyExc_RuntimeError),
-                        "A failure of a device: a missing or unfit one, lack of memory, or a step that went wrong. "
-                        "`code` is a CommandBufferError.");
+  c.error = make(m, "Error", py::make_tuple(py::handle(PyExc_Exception)),
+                 "Base of everything that Cermet raises.");
+  c.invalid_argument =
+      make(m, "InvalidArgument", with(PyExc_ValueError),
+           "A call that cannot be carried out as written: the message names the kernel and its "
+           "label, the argument, what it got, what it needs and what to do.");
+  c.file_error = make(
+      m, "FileError", with(PyExc_OSError),
+      "A file that cannot be read, written or understood. Nothing that existed before is lost.");
+  c.device_error = make(
+      m, "DeviceError", with(PyExc_RuntimeError),
+      "A failure of a device: a missing or unfit one, lack of memory, or a step that went wrong. "
+      "`code` is a CommandBufferError.");
   py::register_exception_translator([](std::exception_ptr problem) {
     try {
       if (problem) std::rethrow_exception(problem);

@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 
 std::atomic<bool> over{false};
-std::atomic<int> inside{0};     // threads that have, or wait for, the lock to call Python
+std::atomic<int> inside{0};     // threads that wait for the lock, or call Python with it
 std::atomic<int> in_flight{0};  // committed command buffers
 
 struct Dropped {
@@ -38,7 +38,7 @@ int drop_now(void*) {
 
 /// Lets committed work and its handlers end, as long as some of it does; then nobody else gets in.
 void wait_for_the_end() {
-  const py::gil_scoped_release unlocked;
+  PyThreadState* const thread = PyEval_SaveThread();
   int left = in_flight;
   auto last = std::chrono::steady_clock::now();
   while (left > 0 && std::chrono::steady_clock::now() - last < 10s) {
@@ -49,9 +49,31 @@ void wait_for_the_end() {
   }
   over = true;
   while (inside > 0) std::this_thread::sleep_for(1ms);
+  PyEval_RestoreThread(thread);
+}
+
+const std::thread::id main_thread =
+    std::this_thread::get_id();  // which imports the module, as a rule
+bool on_main_thread() { return std::this_thread::get_id() == main_thread; }
+
+[[noreturn]] void wait_for_ever() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
 }  // namespace
+
+Unlock::~Unlock() {
+  // The thread that ends the interpreter has nothing of this on its stack.
+  ++inside;
+  if (over) {
+    --inside;
+    if (!on_main_thread()) wait_for_ever();
+    PyEval_RestoreThread(thread_);
+    return;
+  }
+  PyEval_RestoreThread(thread_);
+  --inside;
+}
 
 Locked::Locked() : foreign_(false) {
   ++inside;

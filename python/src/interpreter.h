@@ -8,8 +8,20 @@
 
 namespace cermet::python {
 
-/// Other Python threads run while the library works.
-using Unlocked = py::call_guard<py::gil_scoped_release>;
+/// Gives the interpreter's lock back while the library works, so that other Python threads run. A
+/// thread that wants it again after the end of the interpreter stays here for ever: Python would
+/// end it, and C++ cannot be unwound so.
+class Unlock {
+ public:
+  Unlock() : thread_(PyEval_SaveThread()) {}
+  ~Unlock();
+  Unlock(const Unlock&) = delete;
+  Unlock& operator=(const Unlock&) = delete;
+
+ private:
+  PyThreadState* thread_;
+};
+using Unlocked = py::call_guard<Unlock>;
 
 /// Holds the interpreter's lock, from any thread. Throws once the interpreter has come to its end:
 /// a thread of the library must not wait for a lock that nobody gives back.

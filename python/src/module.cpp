@@ -10,7 +10,8 @@ void define_all(py::module_& m);
 PYBIND11_MODULE(cermet, m) {
   using namespace cermet::python;
   m.doc() =
-      "Neural-network training kernels and graphs on CPUs and GPUs. Classes and enum cases have the names of the "
+      "Neural-network training kernels and graphs on CPUs and GPUs. Classes and enum cases have "
+      "the names of the "
       "C++ library; methods, arguments and properties are their snake_case.";
   m.attr("__version__") = CERMET_VERSION;
   py::options options;

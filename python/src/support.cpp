@@ -7,7 +7,8 @@ namespace cermet::python {
 const float* Floats::data(std::size_t count, const char* function, const char* argument) const {
   if (!given_) return nullptr;
   if (size() != count) {
-    fail({function, "", argument, std::to_string(size()) + " numbers", std::to_string(count) + " numbers", ""});
+    fail({function, "", argument, std::to_string(size()) + " numbers",
+          std::to_string(count) + " numbers", ""});
   }
   return array_.data();
 }
@@ -16,8 +17,8 @@ PyObject* make_enum_class(py::handle scope, const char* name, bool flags, const 
                           const char* doc) {
   py::list pairs;
   for (const auto& [key, value] : cases) pairs.append(py::make_tuple(key, value));
-  py::object type =
-      py::module_::import("enum").attr(flags ? "IntFlag" : "IntEnum")(name, pairs, py::arg("module") = "cermet");
+  py::object type = py::module_::import("enum").attr(flags ? "IntFlag" : "IntEnum")(
+      name, pairs, py::arg("module") = "cermet");
   type.attr("__doc__") = doc;
   scope.attr(name) = type;
   return type.release().ptr();
@@ -36,7 +37,8 @@ std::string full_name(const PythonSide& self, const char* name) {
 }
 
 void not_defined(const void*, const char* class_name, const char* function) {
-  const std::string text = std::string("a subclass of cermet.") + class_name + " must define " + function;
+  const std::string text =
+      std::string("a subclass of cermet.") + class_name + " must define " + function;
   const py::gil_scoped_acquire lock;
   PyErr_SetString(PyExc_NotImplementedError, text.c_str());
   throw py::error_already_set();
@@ -72,14 +74,17 @@ const void* hold_numbers(const py::object& result, const std::string& name, Kept
   const std::string kind = py::str(given.attr("dtype").attr("kind"));
   const bool floats = std::string_view(type).starts_with("float");
   if (floats ? kind != "f" && kind != "i" && kind != "u" : given_type != type) {
-    fail({name, "", "the result", "an array of " + given_type, std::string("an array of ") + type, ""});
+    fail({name, "", "the result", "an array of " + given_type, std::string("an array of ") + type,
+          ""});
   }
   const py::array array = numpy.attr("ascontiguousarray")(given, type);
   const auto bytes = static_cast<std::size_t>(array.nbytes());
   if (bytes != count * element) {
     const std::string unit = element > 4 ? " values" : " elements";
     fail({name, "", "the result", std::to_string(array.size()) + unit,
-          std::to_string(bytes == 0 ? count : count * element / static_cast<std::size_t>(array.itemsize())) + unit,
+          std::to_string(
+              bytes == 0 ? count : count * element / static_cast<std::size_t>(array.itemsize())) +
+              unit,
           ""});
   }
   kept = keep(array);
@@ -101,7 +106,8 @@ py::object array_of(const void* data, std::size_t count, DataType type) {
 std::size_t weight_count(const CNNConvolutionDescriptor& descriptor) {
   const std::size_t window = descriptor.kernelWidth() * descriptor.kernelHeight();
   if (descriptor.channelMultiplier() != 0) return window * descriptor.outputFeatureChannels();
-  return window * descriptor.outputFeatureChannels() * descriptor.inputFeatureChannels() / descriptor.groups();
+  return window * descriptor.outputFeatureChannels() * descriptor.inputFeatureChannels() /
+         descriptor.groups();
 }
 
 void def_repr(py::handle c, std::initializer_list<const char*> fields) {

@@ -71,9 +71,12 @@ void def_default_init(C& c) {
 template <class C>
 void def_deleted(C& c, const char* class_name, const char* name, const char* doc) {
   const std::string text = std::string(class_name) + " has no " + name + ". " + doc;
-  c.def(name, [text](const py::object&, const py::args&, const py::kwargs&) -> py::object {
-    throw py::type_error(text);
-  }, doc);
+  c.def(
+      name,
+      [text](const py::object&, const py::args&, const py::kwargs&) -> py::object {
+        throw py::type_error(text);
+      },
+      doc);
 }
 /// `Class(field=value, ...)`
 void def_repr(py::handle c, std::initializer_list<const char*> fields);
@@ -92,9 +95,10 @@ template <class C>
 void finish_class(C& c) {
   using T = typename C::type;
   if constexpr (std::equality_comparable<T>) {
-    c.def("__eq__", [](const T& self, const T& other) { return self == other; },
-          py::is_operator());
-    c.def("__eq__", [](const T&, const py::object&) { return false; }, py::is_operator());
+    c.def(
+        "__eq__", [](const T& self, const T& other) { return self == other; }, py::is_operator());
+    c.def(
+        "__eq__", [](const T&, const py::object&) { return false; }, py::is_operator());
   }
   if constexpr (std::is_copy_constructible_v<T> && !std::is_abstract_v<T> && !Subclassable<T> &&
                 std::is_destructible_v<T>) {

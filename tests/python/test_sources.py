@@ -108,11 +108,11 @@ def test_super_calls_the_library():
         def __init__(self):
             super().__init__(cermet.NNPaddingMethod.SizeSame)
 
-        def label(self):
-            return "my " + super().label()
+        def padding_method(self):
+            return super().padding_method() | cermet.NNPaddingMethod.ExcludeEdges
 
     policy = Named()
-    assert policy.label() == "my " + cermet.NNDefaultPadding(cermet.NNPaddingMethod.SizeSame).label()
+    assert policy.padding_method() == cermet.NNPaddingMethod.SizeSame | cermet.NNPaddingMethod.ExcludeEdges
     kernel = cermet.CNNPoolingMax(device, 3, 3)
     kernel.padding = policy
     assert kernel.padding is policy

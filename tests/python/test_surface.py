@@ -1,6 +1,8 @@
 """Every public class, enum and function is there, documented, and its properties work."""
 
+import ast
 import inspect
+import pathlib
 
 import cermet
 import numpy as np
@@ -196,3 +198,34 @@ def test_options_combine():
     kernel.options = cermet.KernelOptions.Verbose | cermet.KernelOptions.AllowReducedPrecision
     assert cermet.KernelOptions.Verbose in kernel.options
     assert cermet.KernelOptions.SkipAPIValidation not in kernel.options
+
+
+def test_the_stub_has_what_the_module_has():
+    """Every class, function and member, by hand or not, is in the stub, and nothing else."""
+    stub = ast.parse((pathlib.Path(cermet.__file__).parent / "cermet.pyi").read_text())
+
+    def names(node):
+        for child in node.body:
+            if isinstance(child, (ast.ClassDef, ast.FunctionDef)):
+                yield child.name, child
+            elif isinstance(child, ast.AnnAssign):
+                yield child.target.id, child
+            elif isinstance(child, ast.Assign):
+                yield child.targets[0].id, child
+
+    def check(node, found, path):
+        told = dict(names(node))
+        public = {n for n in vars(found) if not n.startswith("_")}
+        if inspect.isclass(found) and issubclass(found, int):
+            public = {n for n in told if hasattr(found, n)}  # enums have more than their cases
+        missing = {n for n in public if n not in told and not refuses(path, n)}
+        assert not missing, f"{path} has {missing}, the stub does not"
+        for name, child in told.items():
+            assert name in ("__init__", "__iter__", "code") or hasattr(found, name), f"{path}.{name}"
+            if isinstance(child, ast.ClassDef):
+                check(child, getattr(found, name), f"{path}.{name}".removeprefix("cermet."))
+
+    def refuses(path, name):
+        return SURFACE["classes"].get(path, {}).get("members", {}).get(name, {}).get("deleted", False)
+
+    check(stub, cermet, "cermet")

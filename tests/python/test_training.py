@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from help import Float32, TrainedSource, batch, device
 
-SIDE, CLASSES, BATCH, STEPS = 8, 5, 6, 12
+SIDE, CLASSES, BATCH, STEPS = 8, 5, 6, 30
 
 
 def data(seed):
