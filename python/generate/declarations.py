@@ -5,6 +5,7 @@ public interface can use it, too.
 """
 
 import dataclasses
+import itertools
 import pathlib
 import re
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Function:
     internal: bool = False  # behind a mark such as `// For kernels.`
     template: list = field(default_factory=list)  # names of its type parameters
     variadic: bool = False
+    of_template: bool = False  # a constructor from a class template, which may ask more of its arguments
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Class:
     reveals: list = field(default_factory=list)  # (name, access) of `using Base::name`
     aliases: dict = field(default_factory=dict)  # of types, in this class
     final: bool = False
-    template: bool = False
+    template: list = None  # names of the parameters of a class template
     internal: bool = False
     protected_destructor: bool = False
     move_only: bool = False
@@ -235,7 +237,10 @@ class Reader:
 
     def class_(self, cursor, prefix, header, internal=False):
         new = Class(prefix + cursor.spelling, header, self.place(cursor), doc_text(cursor.raw_comment))
-        new.template, new.internal = cursor.kind == Kind.CLASS_TEMPLATE, internal
+        new.internal = internal
+        if cursor.kind == Kind.CLASS_TEMPLATE:
+            kinds = (Kind.TEMPLATE_TYPE_PARAMETER, Kind.TEMPLATE_NON_TYPE_PARAMETER, Kind.TEMPLATE_TEMPLATE_PARAMETER)
+            new.template = [c.spelling for c in cursor.get_children() if c.kind in kinds]
         marked = self.internal_lines(cursor)
         for child in cursor.get_children():
             access = child.access_specifier.name.lower()
@@ -288,7 +293,8 @@ class Reader:
             self.place(cursor),
             static=cursor.is_static_method(),
             const=cursor.is_const_method(),
-            virtual=cursor.is_virtual_method(),
+            # Of a template's member libclang does not know it: what it overrides depends on an argument.
+            virtual=cursor.is_virtual_method() or "override" in itertools.takewhile(lambda t: t not in ("{", ";"), tokens),
             pure=cursor.is_pure_virtual_method(),
             deleted=tokens[-2:] == ["=", "delete"],
         )
@@ -312,4 +318,59 @@ def read_headers(include):
     """The model of every header under `include`/cermet."""
     root = pathlib.Path(include).resolve()
     headers = sorted(str(path.relative_to(root)) for path in (root / "cermet").rglob("*.h"))
-    return Reader(root).run(headers)
+    model = Reader(root).run(headers)
+    for one in model.classes.values():
+        if one.template is None:
+            flatten(model, one)
+    return model
+
+
+def substituted(type_, values):
+    """The type with template parameters replaced."""
+    other = values.get(type_.name)
+    parts = None if type_.parameters is None else [substituted(p, values) for p in type_.parameters]
+    args = [substituted(a, values) for a in type_.args]
+    if other is None:
+        return dataclasses.replace(type_, args=args, parameters=parts)
+    return dataclasses.replace(
+        other,
+        const=type_.const or other.const,
+        pointer=type_.pointer or other.pointer,
+        reference=type_.reference or other.reference,
+    )
+
+
+def flatten(model, one):
+    """Gives a class what it inherits from class templates, whose own bases become its bases: nobody
+    who writes against the class needs to know of them."""
+    own = {f.name for f in one.functions}
+
+    def reveals(derived, base):
+        """Whether it has `using Base::Base`, by the base's name or an alias of it."""
+        names = {base.name.split("::")[-1]}
+        names |= {alias for alias, target in derived.aliases.items() if target.name == base.name}
+        return any(name in names and access == "public" for name, access in derived.reveals)
+
+    def instance(function, values):
+        parameters = [dataclasses.replace(p, type=substituted(p.type, values)) for p in function.parameters]
+        return dataclasses.replace(function, parameters=parameters, result=substituted(function.result, values))
+
+    def bases_of(base, constructors):
+        template = model.classes.get(base.name)
+        if template is None or template.template is None:
+            return [base]
+        values = dict(zip(template.template, base.args))
+        for function in template.functions:
+            if function.name not in own:
+                one.functions.append(instance(function, values))
+        own.update(f.name for f in template.functions)
+        if constructors:
+            made = [instance(f, values) for f in template.constructors]
+            one.constructors += [dataclasses.replace(f, name=one.name, of_template=True) for f in made]
+        found = []
+        for deeper in template.bases:
+            shown = constructors and reveals(template, deeper)
+            found += bases_of(substituted(deeper, values), shown)
+        return found
+
+    one.bases = [found for base in one.bases for found in bases_of(base, reveals(one, base))]

@@ -24,7 +24,6 @@ CLASSES = {
     "Complaint": "makes messages of the library",
     "Coder::Stock": "how the library names its own classes in archives",
     "ImageBatch::Iterator": "Python iterates over the batch",
-    "KernelOf": "template of the library's kernels: its members are those of the class",
 }
 
 MEMBERS = {  # "Class.member" or "function"

@@ -49,9 +49,16 @@ class Surface:
             one is not None
             and not name.startswith("detail::")
             and not one.internal
+            and one.template is None
+            and not self.is_operator(one)
             and name not in rules.CLASSES
             and not self.header_excluded(one.header)
         )
+
+    def is_operator(self, one):
+        """Whether a class is the operator of a backend, or inside of one: its kernel classes are in Python."""
+        owner = self.model.classes.get(one.name.rpartition("::")[0], one)
+        return {"name", "access"} <= {f.name for f in owner.fields if f.constant}
 
     def signature(self, function, scope):
         """The types of the parameters; inside detail its names may stand alone, as some libclang tell them."""
@@ -63,7 +70,8 @@ class Surface:
         if function.internal:
             return True
         names = {name for t in types for name in self.model.resolve(t, scope).names()}
-        return any(rules.INTERNAL_TYPES.match(name) for name in names)
+        operators = any(self.is_operator(self.model.classes[n]) for n in names if n in self.model.classes)
+        return operators or any(rules.INTERNAL_TYPES.match(name) for name in names)
 
     def is_left_out(self, owner, function):
         name = f"{owner.name}.{function.name}" if owner else function.name
@@ -105,7 +113,7 @@ class Surface:
         """The bases that Python has: internal ones give way to theirs."""
         found = []
         for base in one.bases:
-            name = base.args[0].name if base.name == "KernelOf" else base.name
+            name = base.name
             if self.is_bound(name):
                 found.append(name)
             elif name in self.model.classes:
@@ -123,8 +131,7 @@ class Surface:
                 continue
             found.append(next_)
             for base in next_.bases:
-                names = [base.name] + ([base.args[0].name] if base.name == "KernelOf" else [])
-                queue += [self.model.classes[n] for n in names if n in self.model.classes]
+                queue += [self.model.classes[base.name]] if base.name in self.model.classes else []
         return found
 
     def class_(self, one):
@@ -195,7 +202,7 @@ class Surface:
             if self.is_left_out(owner, function):
                 continue
             overload = self.overload(function, owner)
-            overload.init_of_template = owner.template
+            overload.init_of_template = function.of_template
             new.inits.append(overload)
 
     def functions_of(self, new, lineage):
