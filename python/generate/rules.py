@@ -110,7 +110,7 @@ COUNTS = {
 # property unless its name says that it does something.
 DOING = re.compile(
     r"^(read_|make|copy|distinct$|bytes$|front$|inverse$|next$|uniform$|finish$|begin_|batchRepresentation$|"
-    r"initialise$|encode|reload|reset$|maskData$|resource$|consume|enqueue$|commit|waitUntil)"
+    r"initialise$|encode|reload|reset$|resource$|consume|enqueue$|commit|waitUntil)"
 )
 
 
