@@ -30,9 +30,6 @@ struct Largest {
   static Value join(Value a, Value b) { return b > a || b != b ? b : a; }
 };
 
-template <class Kind>
-using Values = std::array<typename Kind::Value, block>;
-
 /// values[k] = elements from[k], from[k + stride] ... joined, `count` of them, for k < width.
 template <class Kind>
 void join_lines(const float* from, std::int64_t stride, std::int64_t count, std::int64_t width,
@@ -64,13 +61,32 @@ void join_dense(const float* from, std::int64_t count, std::int64_t width,
     values[k % width] = Kind::join(values[k % width], values[k]);
 }
 
-/// result(value, first element, where to) for each result.
+/// `count` elements that follow one another, joined.
+template <class Kind>
+typename Kind::Value join_all(const float* from, std::int64_t count) {
+  using Value = typename Kind::Value;
+  constexpr std::int64_t side_by_side = 16;
+  Value all = Kind::none;
+  std::int64_t i = 0;
+  if (count >= side_by_side) {
+    alignas(64) std::array<Value, side_by_side> values;
+    const std::int64_t lines = count / side_by_side;
+    join_lines<Kind>(from, side_by_side, lines, side_by_side, values.data());
+    for (const Value value : values) all = Kind::join(all, value);
+    i = lines * side_by_side;
+  }
+  for (; i < count; ++i) all = Kind::join(all, Value{from[i]});
+  return all;
+}
+
+/// result(value) for each row or column.
 template <class Kind, class Result>
-StepPtr reduction_step(const backend::Reduction& r, Descs descs, Engine& engine, Result result) {
+StepPtr line_step(const Reduce& op, Descs descs, Engine& engine, Result result) {
+  const backend::Reduction r(op, descs);
   const std::int64_t channels = r.first.c, blocks = (channels + block - 1) / block;
   const bool dense = r.stride == channels && channels <= block / 2;
   const int threads = threads_for(descs[Reduce::source].count(), engine);
-  return make_step(descs, dense ? "dense reduction" : "reduction", [=](const Args& args) {
+  return make_step(descs, "reduction", [=](const Args& args) {
     const auto* from = args.at<const float>(Reduce::source);
     float* to = args.at(Reduce::destination);
     const std::int64_t h = r.first.h, w = r.first.w;
@@ -80,59 +96,73 @@ StepPtr reduction_step(const backend::Reduction& r, Descs descs, Engine& engine,
       const float* elements = pixel(from, r.first, n, y, x) + first;
       float* out = pixel(to, r.results, n, y, x) + first;
       const std::int64_t width = std::min(block, channels - first);
-      alignas(64) Values<Kind> values;
+      alignas(64) std::array<typename Kind::Value, block> values;
       if (dense) {
         join_dense<Kind>(elements, r.count, width, values.data());
       } else {
         join_lines<Kind>(elements, r.stride, r.count, width, values.data());
       }
-      for (std::int64_t k = 0; k < width; ++k)
-        out[k] = result(values[static_cast<std::size_t>(k)], elements + k);
+      for (std::int64_t k = 0; k < width; ++k) out[k] = result(values[static_cast<std::size_t>(k)]);
     };
     parallel(threads, r.first.pixels() * blocks, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t at = begin; at < end; ++at) make(at);
     });
   });
 }
+/// result(value, first element) for each pixel.
+template <class Kind, class Result>
+StepPtr channel_step(Descs descs, Engine& engine, Result result) {
+  const TensorDesc source = descs[Reduce::source], results = descs[Reduce::destination];
+  const int threads = threads_for(source.count(), engine);
+  return make_step(descs, "channel reduction", [=](const Args& args) {
+    const auto* from = args.at<const float>(Reduce::source);
+    float* to = args.at(Reduce::destination);
+    for_each_pixel(threads, results, [&](std::int64_t n, std::int64_t y, std::int64_t x) {
+      const float* elements = pixel(from, source, n, y, x);
+      *pixel(to, results, n, y, x) = result(join_all<Kind>(elements, source.c), elements);
+    });
+  });
+}
 
-template <class Kind>
-StepPtr extreme_step(const backend::Reduction& r, Descs descs, Engine& engine) {
-  return reduction_step<Kind>(r, descs, engine, [](float value, const float*) { return value; });
+template <class Kind, class Result>
+StepPtr step(const Reduce& op, Descs descs, Engine& engine, Result result) {
+  if (op.axis != ReduceAxis::feature_channels) return line_step<Kind>(op, descs, engine, result);
+  return channel_step<Kind>(
+      descs, engine, [result](typename Kind::Value value, const float*) { return result(value); });
 }
 /// Where the extreme value is first met.
 template <class Kind>
-StepPtr argument_step(const backend::Reduction& r, Descs descs, Engine& engine) {
-  return reduction_step<Kind>(r, descs, engine,
-                              [stride = r.stride](float value, const float* elements) {
-                                std::int64_t index = 0;
-                                if (value != value) {
-                                  while (elements[index * stride] == elements[index * stride])
-                                    ++index;
-                                } else {
-                                  while (elements[index * stride] != value) ++index;
-                                }
-                                return static_cast<float>(index);
-                              });
+StepPtr argument_step(Descs descs, Engine& engine) {
+  return channel_step<Kind>(descs, engine, [](float value, const float* elements) {
+    std::int64_t index = 0;
+    if (value != value) {
+      while (elements[index] == elements[index]) ++index;
+    } else {
+      while (elements[index] != value) ++index;
+    }
+    return static_cast<float>(index);
+  });
 }
 
 }  // namespace
 
 StepPtr prepare(const Reduce& op, Descs descs, Engine& engine) {
-  const backend::Reduction r(op, descs);
+  const auto as_it_is = [](float value) { return value; };
   switch (op.kind) {
     case ReduceKind::min:
-      return extreme_step<Smallest>(r, descs, engine);
+      return step<Smallest>(op, descs, engine, as_it_is);
     case ReduceKind::max:
-      return extreme_step<Largest>(r, descs, engine);
+      return step<Largest>(op, descs, engine, as_it_is);
     case ReduceKind::argument_min:
-      return argument_step<Smallest>(r, descs, engine);
+      return argument_step<Smallest>(descs, engine);
     case ReduceKind::argument_max:
-      return argument_step<Largest>(r, descs, engine);
-    default:
-      return reduction_step<Sum>(
-          r, descs, engine, [factor = r.factor, divisor = r.divisor](double value, const float*) {
-            return static_cast<float>(value * factor / divisor);
-          });
+      return argument_step<Largest>(descs, engine);
+    default: {
+      const backend::Reduction r(op, descs);
+      return step<Sum>(op, descs, engine, [factor = r.factor, divisor = r.divisor](double value) {
+        return static_cast<float>(value * factor / divisor);
+      });
+    }
   }
 }
 
