@@ -131,39 +131,40 @@ void CNNBinaryKernel::run(const CommandBuffer& commandBuffer, const Operand& pri
                       secondary_.featureChannelOffset);
   if (writes_destination()) call.check_written(to, destination_channel_ + planned.written);
   const bool stacked = primary.image != nullptr;
-  const auto z_of = [&](const SourceGeometry& g, const Image& image, const char* argument) {
-    if (!stacked) return std::ptrdiff_t{0};
+  const auto check_z = [&](bool of_secondary, const Image& image, const char* argument) {
+    if (!stacked || source_region(of_secondary) != nullptr) return;
+    const SourceGeometry& g = of_secondary ? secondary_ : primary_;
     call.check_images(argument, image, g.offset.z, clip.images, "its offset.z and clipRect");
-    return g.offset.z;
   };
-  const std::ptrdiff_t first_z = z_of(primary_, first, "primaryImage"),
-                       second_z = z_of(secondary_, second, "secondaryImage");
+  check_z(false, first, "primaryImage");
+  check_z(true, second, "secondaryImage");
   check(first, second, to, states != nullptr ? (*states)[0].get() : nullptr, primary.count());
 
   detail::BinaryEncoding encoding{
       call.recording(), call.source(primary), call.source(secondary), {}, states,
       clip.width,       clip.height};
-  const auto part = [](const SourceGeometry& g, std::size_t count, TensorView view) {
-    return detail::feature_channels(view, static_cast<std::int64_t>(g.featureChannelOffset),
-                                    static_cast<std::int32_t>(count));
+  const auto part = [&](bool of_secondary, std::size_t count, const Image& image,
+                        const TensorView& all) {
+    const SourceGeometry& g = of_secondary ? secondary_ : primary_;
+    const TensorView view = detail::feature_channels(
+        all, static_cast<std::int64_t>(g.featureChannelOffset), static_cast<std::int32_t>(count));
+    const Region* region = source_region(of_secondary);
+    if (region != nullptr) return detail::region(view, *region, image, stacked);
+    return stacked ? detail::images(view, g.offset.z, clip.images) : view;
   };
-  encoding.primary = part(primary_, planned.primary, encoding.primary);
-  encoding.secondary = part(secondary_, planned.secondary, encoding.secondary);
+  encoding.primary = part(false, planned.primary, first, encoding.primary);
+  encoding.secondary = part(true, planned.secondary, second, encoding.secondary);
   TensorView whole = call.destination(destination);
-  if (stacked) {
-    encoding.primary = detail::images(encoding.primary, first_z, clip.images);
-    encoding.secondary = detail::images(encoding.secondary, second_z, clip.images);
-    whole = detail::images(whole, clip.z, clip.images);
+  if (stacked) whole = detail::images(whole, clip.z, clip.images);
+  const auto first_written = static_cast<std::int64_t>(destination_channel_);
+  if (writes_destination()) {
+    encoding.destination = detail::window(
+        detail::feature_channels(whole, first_written, static_cast<std::int32_t>(planned.written)),
+        clip.x, clip.y, clip.width, clip.height);
   }
-  const auto written =
-      static_cast<std::int32_t>(writes_destination() ? planned.written : to.featureChannels());
-  const std::int64_t first_written =
-      writes_destination() ? static_cast<std::int64_t>(destination_channel_) : 0;
-  const TensorView region = detail::window(detail::feature_channels(whole, first_written, written),
-                                           clip.x, clip.y, clip.width, clip.height);
-  if (writes_destination()) encoding.destination = region;
   record(encoding);
-  if (writes_destination()) call.scatter(destination, region, clip.x, clip.y, first_written);
+  if (writes_destination())
+    call.scatter(destination, encoding.destination, clip.x, clip.y, first_written);
   call.consume(primary);
   call.consume(secondary);
   if (states != nullptr && reads_states()) call.consume(*states);

@@ -88,6 +88,13 @@ TensorView feature_channels(TensorView view, std::int64_t first, std::int32_t co
   return view;
 }
 
+TensorView region(const TensorView& all, const Region& part, const Image& image, bool stacked) {
+  const ClipWindow meets = clip_window(part, image);
+  if (meets.width == 0 || meets.height == 0 || meets.images == 0) return window(all, 0, 0, 0, 0);
+  const TensorView view = stacked ? images(all, meets.z, meets.images) : all;
+  return window(view, meets.x, meets.y, meets.width, meets.height);
+}
+
 AlignedSource::AlignedSource(Recording& recording, const TensorView& source, Offset offset,
                              std::int32_t width, std::int32_t height, ImageEdgeMode edge) {
   const bool inside = offset.x >= 0 && offset.y >= 0 && offset.x + width <= source.desc.w &&
@@ -131,6 +138,19 @@ std::string describe(const Operand& operand) {
   if (operand.count() == 0) return "an empty batch";
   const std::string one = describe(operand.front());
   return operand.image != nullptr ? one : std::to_string(operand.count()) + " images of " + one;
+}
+
+std::string describe(const Region& region) {
+  const auto [x, y, z] = region.origin;
+  const auto [w, h, d] = region.size;
+  return std::to_string(w) + "x" + std::to_string(h) + "x" + std::to_string(d) + " at (" +
+         std::to_string(x) + ", " + std::to_string(y) + ", " + std::to_string(z) + ")";
+}
+std::string region_of(std::string_view what, const Image& image) {
+  std::string text = "a region that meets " + std::string(what) + ", " + describe(image);
+  if (image.numberOfImages() > 1)
+    text += " with " + std::to_string(image.numberOfImages()) + " images";
+  return text;
 }
 
 void Encode::check_operand(std::string_view argument, const Operand& operand) const {
@@ -201,15 +221,7 @@ void Encode::check_edge(ImageEdgeMode mode, std::string_view argument) const {
 ClipWindow Encode::check_clip(const Region& clip, const Image& destination) const {
   const ClipWindow window = clip_window(clip, destination);
   if (window.width != 0 && window.height != 0 && window.images != 0) return window;
-  const auto [x, y, z] = clip.origin;
-  const auto [w, h, d] = clip.size;
-  std::string needed = "a region that meets the destination, " + describe(destination);
-  if (destination.numberOfImages() > 1)
-    needed += " with " + std::to_string(destination.numberOfImages()) + " images";
-  complain("clipRect",
-           std::to_string(w) + "x" + std::to_string(h) + "x" + std::to_string(d) + " at (" +
-               std::to_string(x) + ", " + std::to_string(y) + ", " + std::to_string(z) + ")",
-           std::move(needed));
+  complain("clipRect", describe(clip), region_of("the destination", destination));
 }
 
 void Encode::check_channel_offset(std::string_view argument, std::size_t offset) const {
@@ -286,6 +298,7 @@ TensorView Encode::destination(const Operand& operand) {
 
 void Encode::scatter(const Operand& operand, const TensorView& region, std::int64_t x,
                      std::int64_t y, std::int64_t first_channel) {
+  if (region.desc.count() == 0) return;
   if (operand.image != nullptr || ImageRecord::run_of(*operand.batch).record != nullptr) return;
   StepMemo memo;
   for (std::size_t i = 0; i < operand.count(); ++i) {

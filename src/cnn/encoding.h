@@ -68,6 +68,10 @@ struct ScratchTensor {
 [[nodiscard]] TensorView images(TensorView view, std::int64_t first, std::int32_t count);
 /// Channels `[first, first + count)`.
 [[nodiscard]] TensorView feature_channels(TensorView view, std::int64_t first, std::int32_t count);
+/// The part of the images `all` of `image`'s size; `stacked`: of one object, of which the region
+/// selects some. Nothing where they do not meet.
+[[nodiscard]] TensorView region(const TensorView& all, const Region& part, const Image& image,
+                                bool stacked);
 
 /// A source brought to the extents of the destination: pixel (x, y) is source pixel (x + offset.x,
 /// y + offset.y), with the edge rule outside. A plain window where it lies inside.
@@ -85,7 +89,7 @@ class AlignedSource {
 struct UnaryEncoding {
   Recording& recording;
   TensorView source;              // channel range applied, whole width and height
-  TensorView destination;         // the region that is written
+  TensorView destination;         // the region that is written; `record` may cut it at its end
   const StateBatch* states;       // null: none
   std::uint32_t first_image = 0;  // index in the batch of the first image of these views
 
@@ -98,7 +102,7 @@ struct UnaryEncoding {
 struct BinaryEncoding {
   Recording& recording;
   TensorView primary, secondary;
-  TensorView destination;              // absent where the kernel writes none
+  TensorView destination;              // as above; absent where the kernel writes none
   const StateBatch* states;            // null: none
   std::int32_t width = 0, height = 0;  // of the destination's region
 };
@@ -167,5 +171,8 @@ class Encode {
 
 [[nodiscard]] std::string describe(const Image& image);
 [[nodiscard]] std::string describe(const Operand& operand);
+[[nodiscard]] std::string describe(const Region& region);
+/// "a region that meets the source, 5x4x3 Float32"
+[[nodiscard]] std::string region_of(std::string_view what, const Image& image);
 
 }  // namespace cermet::detail

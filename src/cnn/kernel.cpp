@@ -130,15 +130,20 @@ void CNNKernel::run(const CommandBuffer& commandBuffer, const Operand& source,
   call.check_channels("sourceImage", from, available, planned.read, source_channel_);
   call.check_written(to, destination_channel_ + planned.written);
   const bool stacked = source.image != nullptr && destination.image != nullptr;
+  const Region* part = source_region();
   const std::ptrdiff_t first_source = stacked ? offset_.z : 0;
-  if (stacked)
+  if (stacked && part == nullptr)
     call.check_images("sourceImage", from, first_source, clip.images, "offset.z and clipRect");
   check(from, to, source.count());
 
   detail::UnaryEncoding encoding{call.recording(), call.source(source),
                                  call.destination(destination), states, 0};
-  if (stacked) {
+  if (part != nullptr) {
+    encoding.source = detail::region(encoding.source, *part, from, stacked);
+  } else if (stacked) {
     encoding.source = detail::images(encoding.source, first_source, clip.images);
+  }
+  if (stacked) {
     encoding.destination = detail::images(encoding.destination, clip.z, clip.images);
   }
   encoding.source =

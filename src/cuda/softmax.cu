@@ -1,24 +1,17 @@
 // SoftMax and SoftMaxGradient, plain and logarithmic, over the channels of each pixel
 // (cnn/softmax.h). Sums in double. In place is allowed: a lane writes what it alone reads.
 
+#include "cuda/channel_sums.cuh"
 #include "cuda/tensor.cuh"
 
 namespace cermet::cuda {
 namespace {
 
-constexpr unsigned all_lanes = 0xFFFFFFFFU;
-
-/// Sum over the lanes of a pixel, the same bits in every lane.
-template <int lanes>
-__device__ double sum_of(double value) {
-  for (int step = lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(all_lanes, value, step);
-  return value;
-}
 /// The largest over the lanes of a pixel, NaN passed over.
 template <int lanes>
 __device__ float largest_of(float value) {
   for (int step = lanes / 2; step > 0; step /= 2) {
-    value = fmaxf(value, __shfl_xor_sync(all_lanes, value, step));
+    value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFU, value, step));
   }
   return value;
 }
@@ -71,9 +64,6 @@ __global__ void soft_max_gradient(Tensor gradient, Tensor result, Tensor destina
     }
   }
 }
-
-/// A warp a pixel, or a thread where most of the warp would idle.
-int lanes_for(int channels) { return channels > 8 ? 32 : 1; }
 
 }  // namespace
 

@@ -256,6 +256,17 @@ void own(Listing& l, const NNOptimizerAdam& k) {
   l.add("epsilon", k.epsilon());
   l.add("timeStep", k.timeStep());
 }
+void own(Listing& l, const NNReduceUnary& k) {
+  l.add("clipRectSource", k.clipRectSource());
+  if (const auto* weighted = dynamic_cast<const NNReduceFeatureChannelsSum*>(&k))
+    l.add("weight", weighted->weight());
+}
+void own(Listing& l, const NNReduceBinary& k) {
+  l.add("primarySourceClipRect", k.primarySourceClipRect());
+  l.add("secondarySourceClipRect", k.secondarySourceClipRect());
+  if (const auto* sum = dynamic_cast<const NNReduceFeatureChannelsAndWeightsSum*>(&k))
+    l.add("doWeightedSumByNonZeroWeights", sum->doWeightedSumByNonZeroWeights());
+}
 
 /// The fields of a kernel that is its operator.
 template <class... Ks>
@@ -285,8 +296,8 @@ void list_own(Listing& l, const Kernel& kernel) {
     if (k != nullptr) own(l, *k);
     return k != nullptr;
   }() || ...);
-  if (!any && !list_fields(l, kernel, Kernels{}))
-    l.add("own properties", std::string("not listed"));
+  const bool fields = list_fields(l, kernel, Kernels{});
+  if (!any && !fields) l.add("own properties", std::string("not listed"));
 }
 
 }  // namespace
@@ -301,7 +312,7 @@ std::vector<std::string> properties(const Kernel& kernel) {
            CNNBatchNormalization, CNNDropout, CNNDropoutGradient, CNNArithmetic,
            CNNArithmeticGradient, CNNLoss, NNForwardLoss, NNLossGradient, CNNConvolution,
            CNNConvolutionGradient, NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp,
-           NNOptimizerAdam>(listing, kernel);
+           NNOptimizerAdam, NNReduceUnary, NNReduceBinary>(listing, kernel);
   return listing.lines;
 }
 

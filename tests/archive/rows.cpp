@@ -51,6 +51,11 @@ void set_base(Kernel& kernel) {
     k->setKernelOffsetX(-7);
     k->setKernelOffsetY(8);
   }
+  if (auto* k = dynamic_cast<NNReduceUnary*>(&kernel)) k->setClipRectSource({{1, 1, 0}, {4, 3, 1}});
+  if (auto* k = dynamic_cast<NNReduceBinary*>(&kernel)) {
+    k->setPrimarySourceClipRect({{1, 2, 0}, {4, 3, 1}});
+    k->setSecondarySourceClipRect({{2, 1, 0}, {4, 4, 1}});
+  }
 }
 
 /// The geometry that a run uses, and that fits its images: for two sources the defaults.
@@ -165,6 +170,20 @@ Bits run_arithmetic_gradient(Kernel& kernel) {
   k.setSecondaryStrideInFeatureChannels(1);
   const ImageBatch a = images(k.device(), W, H, C, 1), b = images(k.device(), W, H, C, 3),
                    result = images(k.device(), W, H, C, 9);
+  CommandBuffer buffer = commands(k);
+  k.encodeBatch(buffer, a, b, result);
+  finish(buffer);
+  Bits bits;
+  append(bits, result);
+  return bits;
+}
+
+/// Two sources, into given destinations.
+Bits run_binary(Kernel& kernel) {
+  auto& k = dynamic_cast<CNNBinaryKernel&>(kernel);
+  set_geometry(k);
+  const ImageBatch a = images(k.device(), W, H, C, 1), b = images(k.device(), W, H, C, 3),
+                   result = images(k.device(), W, H, 12, 9);
   CommandBuffer buffer = commands(k);
   k.encodeBatch(buffer, a, b, result);
   finish(buffer);
@@ -480,9 +499,30 @@ void add_operator_rows(std::vector<ArchiveRow>& rows, TypeList<Ks...>) {
           return run_gradient(k, *forward);
         }));
       } else {
-        rows.push_back(row<K>(name, make, run_unary));
+        constexpr bool binary = std::is_base_of_v<CNNBinaryKernel, K>;
+        rows.push_back(row<K>(name, make, binary ? run_binary : run_unary));
       }
     }
+  };
+  (of(static_cast<const Ks*>(nullptr)), ...);
+}
+
+/// Their classes say all but what the base classes keep.
+template <class... Ks>
+void add_reductions(std::vector<ArchiveRow>& rows, TypeList<Ks...>) {
+  const auto of = [&]<class K>(const K*) {
+    rows.push_back(row<K>(
+        std::string(detail::type_name<K>()),
+        [](const Device& device) {
+          if constexpr (std::is_constructible_v<K, const Device&, bool>) {
+            return std::make_unique<K>(device, true);
+          } else {
+            auto k = std::make_unique<K>(device);
+            if constexpr (requires { k->setWeight(1); }) k->setWeight(0.75F);
+            return k;
+          }
+        },
+        std::is_base_of_v<CNNBinaryKernel, K> ? run_binary : run_unary));
   };
   (of(static_cast<const Ks*>(nullptr)), ...);
 }
@@ -591,6 +631,7 @@ std::vector<ArchiveRow> made() {
 const std::vector<ArchiveRow>& archive_rows() {
   static const std::vector<ArchiveRow> rows = [] {
     auto all = made();
+    add_reductions(all, ReduceKernels{});
     add_operator_rows(all, Kernels{});
     return all;
   }();

@@ -25,7 +25,10 @@ class Subject {
   Subject& operator=(const Subject&) = delete;
 
   [[nodiscard]] const Row& row() const { return row_; }
-  [[nodiscard]] Geometry geometry() const { return resolve(row_, window(), default_policy()); }
+  /// Overridden where the size of a result does not follow from a window.
+  [[nodiscard]] virtual Geometry geometry() const {
+    return resolve(row_, window(), default_policy());
+  }
 
   // The library's side.
   [[nodiscard]] virtual std::unique_ptr<CNNKernel> forward(const Device& device) const = 0;

@@ -211,6 +211,9 @@ class CNNKernel : public Kernel {
                                                     const ImageBatch& destinations) const;
   /// Lets a class edit the planned descriptor after the padding method was applied.
   virtual void adjust(ImageDescriptor&, std::span<const Image>) {}
+  /// The part of the source that `record` is given, cut to the image; null: all of it, and `offset`
+  /// says which image of it is the first.
+  [[nodiscard]] virtual const Region* source_region() const { return nullptr; }
 
  private:
   Image encode_with_state(const CommandBuffer& commandBuffer, const Image& sourceImage,
@@ -390,6 +393,8 @@ class CNNBinaryKernel : public Kernel {
                                                     const ImageBatch& destinations) const;
   /// Size, channels and offsets of the result before states and custom policies speak.
   virtual void plan_default(ImageDescriptor& descriptor, std::span<const Image> sourceImages);
+  /// As CNNKernel's.
+  [[nodiscard]] virtual const Region* source_region(bool /*secondary*/) const { return nullptr; }
   /// Whether a destination is written at all (not by a gradient of weights alone).
   [[nodiscard]] virtual bool writes_destination() const { return true; }
   /// Whether an encode reads its states, and so takes a read from each, or writes them.
