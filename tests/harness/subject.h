@@ -25,7 +25,9 @@ class Subject {
   Subject& operator=(const Subject&) = delete;
 
   [[nodiscard]] const Row& row() const { return row_; }
-  [[nodiscard]] Geometry geometry() const { return resolve(row_, window(), default_policy()); }
+  [[nodiscard]] Geometry geometry() const {
+    return resolve(row_, window(), default_policy(), scaled());
+  }
 
   // The library's side.
   [[nodiscard]] virtual std::unique_ptr<CNNKernel> forward(const Device& device) const = 0;
@@ -44,6 +46,8 @@ class Subject {
   // The specification's side.
   [[nodiscard]] virtual WindowSize window() const { return {}; }
   [[nodiscard]] virtual NNPaddingMethod default_policy() const { return NNPaddingMethod::SizeSame; }
+  /// The size of a result that the kernel says itself; 0: the policy does.
+  [[nodiscard]] virtual Extent scaled() const { return {}; }
   /// Channels read of those available, and channels written.
   [[nodiscard]] virtual std::size_t channels_read(std::size_t available) const { return available; }
   [[nodiscard]] virtual std::size_t channels_written(std::size_t read) const { return read; }

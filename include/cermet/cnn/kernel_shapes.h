@@ -25,7 +25,13 @@ void record_windows(const CNNKernel& kernel, UnaryEncoding& encoding, StepMemo& 
 /// Two memos: one for the operator, one for the copy that an encode with another frame needs.
 void record_window_gradient(const CNNGradientKernel& kernel, BinaryEncoding& encoding,
                             StepMemo& memo, StepMemo& copy_memo, Window& window, const OpView& op);
-/// The size alone; a size that no int holds is 0, which the check of fields refuses.
+/// A size that no int holds is 0, which the check of fields refuses.
+[[nodiscard]] constexpr std::int32_t int_or_0(std::size_t size) {
+  return size <= std::size_t{std::numeric_limits<std::int32_t>::max()}
+             ? static_cast<std::int32_t>(size)
+             : 0;
+}
+/// The size alone.
 [[nodiscard]] Window window_of(std::size_t kernelWidth, std::size_t kernelHeight);
 [[nodiscard]] StatePtr geometry_state(const StateOrigin& origin);
 /// Empty, or the window of the forward kernel where it is not this one.
