@@ -1,6 +1,7 @@
 #include "cermet/cnn/pooling.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "cermet/ops/copy.h"
 #include "cnn/gradient_state.h"
@@ -11,13 +12,54 @@ namespace {
 
 std::int32_t i32(std::size_t value) { return static_cast<std::int32_t>(value); }
 
-void check_sizes(std::string_view name, std::size_t width, std::size_t height, std::size_t stride_x,
-                 std::size_t stride_y) {
-  if (width != 0 && height != 0 && stride_x != 0 && stride_y != 0) return;
-  fail({name, "", "the window",
-        std::to_string(width) + "x" + std::to_string(height) + " with strides " +
-            std::to_string(stride_x) + ", " + std::to_string(stride_y),
-        "sizes and strides of 1 or more", ""});
+/// What a pooling kernel keeps of its windows, along x and y.
+struct Sizes {
+  std::size_t taps[2], strides[2], dilations[2];
+};
+
+std::string pair(const std::size_t (&values)[2], const char* between = ", ") {
+  return std::to_string(values[0]) + between + std::to_string(values[1]);
+}
+
+void check_sizes(std::string_view name, const Sizes& s) {
+  const bool dilated = s.dilations[0] != 1 || s.dilations[1] != 1;
+  const auto complain = [&](std::string needed) {
+    fail({name, "", "the window",
+          pair(s.taps, "x") + " with strides " + pair(s.strides) +
+              (dilated ? " and dilation rates " + pair(s.dilations) : ""),
+          std::move(needed), ""});
+  };
+  constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
+  for (const int axis : {0, 1}) {
+    const std::size_t taps = s.taps[axis], stride = s.strides[axis], rate = s.dilations[axis];
+    if (taps == 0 || stride == 0 || rate == 0) {
+      complain(dilated ? "sizes, strides and dilation rates of 1 or more"
+                       : "sizes and strides of 1 or more");
+    }
+    if (stride > most || rate > most || taps - 1 > (most - 1) / rate)
+      complain("strides and an extent of at most " + std::to_string(most) + " pixels");
+  }
+}
+
+Window placed_window(const Sizes& s, Offset offset, ImageEdgeMode edge) {
+  const auto pad = [&](int axis, std::ptrdiff_t centre) {
+    const std::size_t extent = (s.taps[axis] - 1) * s.dilations[axis] + 1;
+    return static_cast<std::int32_t>(static_cast<std::ptrdiff_t>(extent / 2) - centre);
+  };
+  return {i32(s.taps[0]),      i32(s.taps[1]),      i32(s.strides[0]),
+          i32(s.strides[1]),   pad(0, offset.x),    pad(1, offset.y),
+          i32(s.dilations[0]), i32(s.dilations[1]), edge == ImageEdgeMode::Clamp ? 1 : 0};
+}
+
+Sizes sizes_of(const CNNPooling& k) {
+  return {{k.kernelWidth(), k.kernelHeight()},
+          {k.strideInPixelsX(), k.strideInPixelsY()},
+          {k.dilationRateX(), k.dilationRateY()}};
+}
+Sizes sizes_of(const SourceGeometry& g) {
+  return {{g.kernelWidth, g.kernelHeight},
+          {g.strideInPixelsX, g.strideInPixelsY},
+          {g.dilationRateX, g.dilationRateY}};
 }
 
 /// Carries zeroPadSize from the forward average to its gradient.
@@ -49,9 +91,7 @@ CNNPooling::CNNPooling(const Device& device, std::size_t kernelWidth, std::size_
       stride_x_(strideInPixelsX),
       stride_y_(strideInPixelsY) {}
 
-void CNNPooling::check_window() const {
-  check_sizes(class_name(), kernel_width_, kernel_height_, stride_x_, stride_y_);
-}
+void CNNPooling::check_window() const { check_sizes(class_name(), sizes_of(*this)); }
 void CNNPooling::code(Coder& coder) {
   CNNKernel::code(coder);
   coder("kernelWidth", kernel_width_);
@@ -61,20 +101,7 @@ void CNNPooling::code(Coder& coder) {
   check_window();
 }
 
-Window CNNPooling::window() const {
-  const auto pad = [](std::size_t taps, std::ptrdiff_t offset) {
-    return static_cast<std::int32_t>(static_cast<std::ptrdiff_t>(taps / 2) - offset);
-  };
-  return {i32(kernel_width_),
-          i32(kernel_height_),
-          i32(stride_x_),
-          i32(stride_y_),
-          pad(kernel_width_, offset().x),
-          pad(kernel_height_, offset().y),
-          1,
-          1,
-          edgeMode() == ImageEdgeMode::Clamp ? 1 : 0};
-}
+Window CNNPooling::window() const { return placed_window(sizes_of(*this), offset(), edgeMode()); }
 
 StatePtr CNNPooling::make_state(const detail::StateOrigin& origin, const Image&,
                                 const Image&) const {
@@ -90,6 +117,38 @@ CNNPoolingMax::CNNPoolingMax(const Device& device, std::size_t kernelWidth,
 
 void CNNPoolingMax::record(detail::UnaryEncoding& e) const {
   detail::encode(e.recording, memo_, PoolingMax{window()}, {e.source, e.destination});
+}
+
+CNNDilatedPoolingMax::CNNDilatedPoolingMax(const Device& device, std::size_t kernelWidth,
+                                           std::size_t kernelHeight, std::size_t dilationRateX,
+                                           std::size_t dilationRateY, std::size_t strideInPixelsX,
+                                           std::size_t strideInPixelsY)
+    : Concrete(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY),
+      dilation_x_(dilationRateX),
+      dilation_y_(dilationRateY) {
+  check_window();
+}
+
+void CNNDilatedPoolingMax::code(Coder& coder) {
+  CNNPooling::code(coder);
+  coder("dilationRateX", dilation_x_);
+  coder("dilationRateY", dilation_y_);
+  check_window();
+}
+
+void CNNDilatedPoolingMax::record(detail::UnaryEncoding& e) const {
+  detail::encode(e.recording, memo_, PoolingMax{window()}, {e.source, e.destination});
+}
+
+CNNPoolingL2Norm::CNNPoolingL2Norm(const Device& device, std::size_t kernelWidth,
+                                   std::size_t kernelHeight, std::size_t strideInPixelsX,
+                                   std::size_t strideInPixelsY)
+    : Concrete(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {
+  check_window();
+}
+
+void CNNPoolingL2Norm::record(detail::UnaryEncoding& e) const {
+  detail::encode(e.recording, memo_, PoolingL2Norm{window()}, {e.source, e.destination});
 }
 
 CNNPoolingAverage::CNNPoolingAverage(const Device& device, std::size_t kernelWidth,
@@ -134,10 +193,7 @@ CNNPoolingGradient::CNNPoolingGradient(const Device& device, std::size_t kernelW
   secondary_.kernelHeight = kernelHeight;
 }
 
-void CNNPoolingGradient::check_window() const {
-  check_sizes(class_name(), secondary_.kernelWidth, secondary_.kernelHeight,
-              secondary_.strideInPixelsX, secondary_.strideInPixelsY);
-}
+void CNNPoolingGradient::check_window() const { check_sizes(class_name(), sizes_of(secondary_)); }
 void CNNPoolingGradient::code(Coder& coder) {
   CNNGradientKernel::code(coder);
   coder("sourceSize", source_size_);
@@ -161,18 +217,7 @@ void CNNPoolingGradient::apply(const ForwardRecord& forward) {
 }
 
 Window CNNPoolingGradient::window() const {
-  const auto pad = [](std::size_t taps, std::ptrdiff_t offset) {
-    return static_cast<std::int32_t>(static_cast<std::ptrdiff_t>(taps / 2) - offset);
-  };
-  return {i32(secondary_.kernelWidth),
-          i32(secondary_.kernelHeight),
-          i32(secondary_.strideInPixelsX),
-          i32(secondary_.strideInPixelsY),
-          pad(secondary_.kernelWidth, secondary_.offset.x),
-          pad(secondary_.kernelHeight, secondary_.offset.y),
-          1,
-          1,
-          secondary_.edgeMode == ImageEdgeMode::Clamp ? 1 : 0};
+  return placed_window(sizes_of(secondary_), secondary_.offset, secondary_.edgeMode);
 }
 
 CNNPoolingGradient::Origin2D CNNPoolingGradient::destination_origin() const {
@@ -206,6 +251,7 @@ TensorView CNNPoolingGradient::used_gradient(const detail::BinaryEncoding& e) co
 void CNNPoolingGradient::check(const Image& gradient, const Image& source, const Image& destination,
                                const State* state, std::size_t count) const {
   CNNGradientKernel::check(gradient, source, destination, state, count);
+  check_window();
   if (kernelOffsetX() != 0 || kernelOffsetY() != 0) {
     complain("kernelOffset",
              std::to_string(kernelOffsetX()) + ", " + std::to_string(kernelOffsetY()), "0, 0",
@@ -225,6 +271,17 @@ void CNNPoolingGradient::check(const Image& gradient, const Image& source, const
   }
 }
 
+template <class Op>
+void CNNPoolingGradient::record_with_source(detail::BinaryEncoding& e) const {
+  const TensorView gradient = used_gradient(e);
+  if (!gradient.desc.present()) {
+    detail::encode(e.recording, memo_, Fill{}, {e.destination});
+    return;
+  }
+  const auto [x, y] = destination_origin();
+  detail::encode(e.recording, memo_, Op{{window()}, x, y}, {gradient, e.secondary, e.destination});
+}
+
 CNNPoolingMaxGradient::CNNPoolingMaxGradient(const Device& device, std::size_t kernelWidth,
                                              std::size_t kernelHeight, std::size_t strideInPixelsX,
                                              std::size_t strideInPixelsY)
@@ -233,14 +290,33 @@ CNNPoolingMaxGradient::CNNPoolingMaxGradient(const Device& device, std::size_t k
 }
 
 void CNNPoolingMaxGradient::record(detail::BinaryEncoding& e) const {
-  const TensorView gradient = used_gradient(e);
-  if (!gradient.desc.present()) {
-    detail::encode(e.recording, memo_, Fill{}, {e.destination});
-    return;
-  }
-  const auto [x, y] = destination_origin();
-  detail::encode(e.recording, memo_, PoolingMaxGradient{{window()}, x, y},
-                 {gradient, e.secondary, e.destination});
+  record_with_source<PoolingMaxGradient>(e);
+}
+
+CNNDilatedPoolingMaxGradient::CNNDilatedPoolingMaxGradient(
+    const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+    std::size_t dilationRateX, std::size_t dilationRateY, std::size_t strideInPixelsX,
+    std::size_t strideInPixelsY)
+    : Concrete(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {
+  secondary_.dilationRateX = dilationRateX;
+  secondary_.dilationRateY = dilationRateY;
+  check_window();
+}
+
+void CNNDilatedPoolingMaxGradient::record(detail::BinaryEncoding& e) const {
+  record_with_source<PoolingMaxGradient>(e);
+}
+
+CNNPoolingL2NormGradient::CNNPoolingL2NormGradient(const Device& device, std::size_t kernelWidth,
+                                                   std::size_t kernelHeight,
+                                                   std::size_t strideInPixelsX,
+                                                   std::size_t strideInPixelsY)
+    : Concrete(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {
+  check_window();
+}
+
+void CNNPoolingL2NormGradient::record(detail::BinaryEncoding& e) const {
+  record_with_source<PoolingL2NormGradient>(e);
 }
 
 CNNPoolingAverageGradient::CNNPoolingAverageGradient(const Device& device, std::size_t kernelWidth,

@@ -1,6 +1,7 @@
 #pragma once
-// Windows at stride 1 around each pixel, and the adjoint: what normalisations by a neighbourhood
-// share. Sums run over the channels of a pixel side by side, in double, in the order of the taps.
+// Windows and the adjoint along an axis; at stride 1 around each pixel, what normalisations by a
+// neighbourhood share. Sums run over the channels of a pixel side by side, in double, in the order
+// of the taps.
 
 #include <algorithm>
 #include <array>
@@ -17,26 +18,29 @@ using ChannelSums = std::array<double, channel_block>;
 struct Axis {
   std::int64_t kernel, pad, extent;
   bool clamps;
+  std::int64_t stride = 1;
 
   /// The source position of tap p of output i; -1 is a zero outside.
   [[nodiscard]] std::int64_t position(std::int64_t i, std::int64_t p) const {
-    const std::int64_t at = i - pad + p, near = std::clamp<std::int64_t>(at, 0, extent - 1);
+    const std::int64_t at = stride * i - pad + p,
+                       near = std::clamp<std::int64_t>(at, 0, extent - 1);
     return at == near || clamps ? near : -1;
   }
   [[nodiscard]] std::int64_t centre(std::int64_t i) const { return position(i, kernel / 2); }
 
   /// How many taps of output i read position `at`: several where a clamped edge repeats.
   [[nodiscard]] std::int64_t times(std::int64_t i, std::int64_t at) const {
-    const std::int64_t first = i - pad, last = first + kernel - 1;
+    const std::int64_t first = stride * i - pad, last = first + kernel - 1;
     const std::int64_t begin = clamps && at == 0 ? first : std::max(first, at);
     const std::int64_t end = clamps && at == extent - 1 ? last : std::min(last, at);
     return std::max<std::int64_t>(end - begin + 1, 0);
   }
   /// First and one past the last of `count` outputs that may read `at`.
   [[nodiscard]] std::array<std::int64_t, 2> readers(std::int64_t at, std::int64_t count) const {
-    const std::int64_t first = clamps && at == 0 ? 0 : at + pad - kernel + 1;
-    const std::int64_t last = clamps && at == extent - 1 ? count - 1 : at + pad;
-    return {std::max<std::int64_t>(first, 0), std::min(last + 1, count)};
+    const std::int64_t last = at + pad, first = last - kernel + 1;
+    const std::int64_t end = last < 0 ? 0 : std::min(last / stride + 1, count);
+    return {(clamps && at == 0) || first <= 0 ? 0 : (first + stride - 1) / stride,
+            clamps && at == extent - 1 ? count : end};
   }
 };
 

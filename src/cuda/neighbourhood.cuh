@@ -1,6 +1,7 @@
 #pragma once
-// Windows at stride 1 around each pixel, and the adjoint: what normalisations by a neighbourhood
-// share. A rule says what an output is, and what it gives to the pixels that it reads:
+// Windows and the adjoint along an axis; at stride 1 around each pixel, what normalisations by a
+// neighbourhood share. A rule says what an output is, and what it gives to the pixels that it
+// reads:
 //
 //   struct Rule {
 //     __device__ float value(double sum, double squares, float x) const;
@@ -21,27 +22,30 @@ namespace {
 struct Axis {
   int kernel, pad, extent;
   bool clamps;
+  int stride = 1;
 
   /// The source position of tap p of output i; -1 is a zero outside.
   __device__ int position(int i, int p) const {
-    const int at = i - pad + p, near = max(0, min(at, extent - 1));
+    const int at = stride * i - pad + p, near = max(0, min(at, extent - 1));
     return at == near || clamps ? near : -1;
   }
   __device__ int centre(int i) const { return position(i, kernel / 2); }
 
   /// How many taps of output i read position `at`: several where a clamped edge repeats.
   __device__ int times(int i, int at) const {
-    const int first = i - pad, last = first + kernel - 1;
+    const int first = stride * i - pad, last = first + kernel - 1;
     const int begin = clamps && at == 0 ? first : max(first, at);
     const int end = clamps && at == extent - 1 ? last : min(last, at);
     return max(end - begin + 1, 0);
   }
   /// The first of `count` outputs that may read `at`, and one past the last.
   __device__ int first_reader(int at) const {
-    return clamps && at == 0 ? 0 : max(at + pad - kernel + 1, 0);
+    const int first = at + pad - kernel + 1;
+    return (clamps && at == 0) || first <= 0 ? 0 : (first + stride - 1) / stride;
   }
   __device__ int end_of_readers(int at, int count) const {
-    return clamps && at == extent - 1 ? count : min(at + pad + 1, count);
+    if (clamps && at == extent - 1) return count;
+    return at + pad < 0 ? 0 : min((at + pad) / stride + 1, count);
   }
 };
 

@@ -145,12 +145,12 @@ void own(Listing& l, const CNNNeuronGradient& k) {
   l.add("c", k.c());
   l.add("data", k.data());
 }
-void own(Listing&, const CNNPoolingMax&) {}
+void own(Listing&, const CNNPooling&) {}
 void own(Listing& l, const CNNPoolingAverage& k) {
   l.add("zeroPadSizeX", k.zeroPadSizeX());
   l.add("zeroPadSizeY", k.zeroPadSizeY());
 }
-void own(Listing& l, const CNNPoolingMaxGradient& k) { l.add("sourceSize", k.sourceSize()); }
+void own(Listing& l, const CNNPoolingGradient& k) { l.add("sourceSize", k.sourceSize()); }
 void own(Listing& l, const CNNPoolingAverageGradient& k) {
   l.add("sourceSize", k.sourceSize());
   l.add("zeroPadSizeX", k.zeroPadSizeX());

@@ -448,7 +448,13 @@ ArchiveRow convolution_gradient(std::string name) {
 
 template <class K>
 std::unique_ptr<K> pooling(const Device& device) {
-  auto k = std::make_unique<K>(device, 3, 2, 2, 3);
+  constexpr bool dilated = !std::is_constructible_v<K, const Device&, int, int, int, int>;
+  std::unique_ptr<K> k;
+  if constexpr (dilated) {
+    k = std::make_unique<K>(device, 3, 2, 2, 3, 1, 2);
+  } else {
+    k = std::make_unique<K>(device, 3, 2, 2, 3);
+  }
   if constexpr (std::is_base_of_v<CNNPoolingGradient, K>) k->setSourceSize({5, 6, 7});
   if constexpr (requires { k->setZeroPadSizeX(1); }) {
     k->setZeroPadSizeX(1);
@@ -594,6 +600,14 @@ std::vector<ArchiveRow> made() {
       row<CNNPoolingAverageGradient>(
           "CNNPoolingAverageGradient", pooling<CNNPoolingAverageGradient>,
           [](Kernel& k) { return run_gradient(k, *pooling<CNNPoolingAverage>(k.device())); }),
+      row<CNNDilatedPoolingMax>("CNNDilatedPoolingMax", pooling<CNNDilatedPoolingMax>, run_unary),
+      row<CNNPoolingL2Norm>("CNNPoolingL2Norm", pooling<CNNPoolingL2Norm>, run_unary),
+      row<CNNDilatedPoolingMaxGradient>(
+          "CNNDilatedPoolingMaxGradient", pooling<CNNDilatedPoolingMaxGradient>,
+          [](Kernel& k) { return run_gradient(k, *pooling<CNNDilatedPoolingMax>(k.device())); }),
+      row<CNNPoolingL2NormGradient>(
+          "CNNPoolingL2NormGradient", pooling<CNNPoolingL2NormGradient>,
+          [](Kernel& k) { return run_gradient(k, *pooling<CNNPoolingL2Norm>(k.device())); }),
       plain<CNNSoftMax>("CNNSoftMax", run_unary),
       plain<CNNLogSoftMax>("CNNLogSoftMax", run_unary),
       plain<CNNSoftMaxGradient>(

@@ -20,6 +20,7 @@
 #include "cermet/cnn/normalization.h"
 #include "cermet/cnn/pooling.h"
 #include "cermet/cnn/softmax.h"
+#include "cermet/cnn/upsampling.h"
 
 namespace cermet::test {
 namespace {
@@ -54,17 +55,25 @@ Pair pair(std::string name, bool reads_result, const Arguments&... arguments) {
           std::is_same_v<Forward, CNNConvolution>};
 }
 std::vector<Pair> pairs() {
-  constexpr std::size_t two = 2, three = 3;
+  constexpr std::size_t one = 1, two = 2, three = 3;
   return {pair<CNNConvolution, CNNConvolutionGradient>("Convolution", false, weights()),
           pair<CNNNeuron, CNNNeuronGradient>(
               "Neuron", false, NNNeuronDescriptor::cnnNeuronDescriptor(CNNNeuronType::Sigmoid)),
           pair<CNNPoolingMax, CNNPoolingMaxGradient>("PoolingMax", false, three, two, two, two),
           pair<CNNPoolingAverage, CNNPoolingAverageGradient>("PoolingAverage", false, two, three,
                                                              two, two),
+          pair<CNNDilatedPoolingMax, CNNDilatedPoolingMaxGradient>("DilatedPoolingMax", false, two,
+                                                                   three, two, two, two, one),
+          pair<CNNPoolingL2Norm, CNNPoolingL2NormGradient>("PoolingL2Norm", false, three, two, two,
+                                                           two),
           pair<CNNSoftMax, CNNSoftMaxGradient>("SoftMax", true),
           pair<CNNLogSoftMax, CNNLogSoftMaxGradient>("LogSoftMax", true),
           pair<CNNSpatialNormalization, CNNSpatialNormalizationGradient>("SpatialNormalization",
-                                                                         false, three, two)};
+                                                                         false, three, two),
+          pair<CNNUpsamplingNearest, CNNUpsamplingNearestGradient>("UpsamplingNearest", false, two,
+                                                                   three),
+          pair<CNNUpsamplingBilinear, CNNUpsamplingBilinearGradient>("UpsamplingBilinear", false,
+                                                                     three, two)};
 }
 
 constexpr Images source_size{4, 5, 6, 4};

@@ -143,6 +143,40 @@ TEST_F(Messages, state_of_another_window) {
          "forward kernel.");
 }
 
+TEST_F(Messages, windows_with_dilation_rates) {
+  expect(
+      [&] { CNNDilatedPoolingMax(device, 2, 2, 0, 1, 1, 1); },
+      "CNNDilatedPoolingMax: the window is 2x2 with strides 1, 1 and dilation rates 0, 1; needed "
+      "sizes, strides and dilation rates of 1 or more.");
+  expect([&] { CNNDilatedPoolingMaxGradient(device, 2, 0, 2, 3, 1, 1); },
+         "CNNDilatedPoolingMaxGradient: the window is 2x0 with strides 1, 1 and dilation rates 2, "
+         "3; needed sizes, strides and dilation rates of 1 or more.");
+  expect([&] { CNNDilatedPoolingMax(device, 3, 2, std::size_t{1} << 30U, 1, 1, 1); },
+         "CNNDilatedPoolingMax: the window is 3x2 with strides 1, 1 and dilation rates 1073741824, "
+         "1; needed strides and an extent of at most 2147483647 pixels.");
+  CNNDilatedPoolingMax pooling(device, 3, 2, 2, 4, 1, 1);
+  pooling.setPadding(NNDefaultPadding::padding(NNPaddingMethod::SizeValidOnly));
+  expect([&] { static_cast<void>(pooling.encode(buffer, image(5, 4, 2))); },
+         "CNNDilatedPoolingMax: sourceImage is 5x4x2 Float32; needed at least 5x5 pixels. The "
+         "window must fit into the source; choose the Same size or a smaller window.");
+}
+
+TEST_F(Messages, windows_of_l2_pooling) {
+  expect([&] { CNNPoolingL2Norm(device, 3, 3, 0, 1); },
+         "CNNPoolingL2Norm: the window is 3x3 with strides 0, 1; needed sizes and strides of 1 or "
+         "more.");
+  CNNPoolingL2NormGradient gradient(device, 2, 2);
+  gradient.setSecondaryStrideInPixelsY(0);
+  expect([&] { gradient.encode(buffer, image(4, 4, 2), image(4, 4, 2), image(4, 4, 2)); },
+         "CNNPoolingL2NormGradient: the window is 2x2 with strides 1, 0; needed sizes and strides "
+         "of 1 or more.");
+  gradient.setSecondaryStrideInPixelsY(1);
+  gradient.setKernelOffsetX(1);
+  expect([&] { gradient.encode(buffer, image(4, 4, 2), image(4, 4, 2), image(4, 4, 2)); },
+         "CNNPoolingL2NormGradient: kernelOffset is 1, 0; needed 0, 0. secondaryOffset places the "
+         "windows of a pooling gradient.");
+}
+
 TEST_F(Messages, nil_images_and_batches) {
   CNNPoolingMax pooling(device, 2, 2);
   expect([&] { pooling.encode(buffer, Image(), image(6, 6, 2)); },

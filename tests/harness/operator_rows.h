@@ -6,7 +6,9 @@
 //   oracle::Tensor formula(const Op& op, const oracle::Tensor& source, int height, int width);
 //
 // returns height x width pixels. Where Op has a `window` it is placed as the row says and `source`
-// is the whole source; else `source` is aligned with the result.
+// is the whole source; else `source` is aligned with the result. A kernel whose result has a size
+// of its own has a `Scaling` instead: the size, and a formula that is given the whole source and
+// the geometry.
 
 #include "../oracle/differences.h"
 #include "rows_test.h"
@@ -17,6 +19,12 @@ template <class Op>
 struct OperatorRow {
   Row row{};
   Op op{};
+};
+
+template <class Op>
+struct Scaling {
+  Extent (*size)(const Op& op, const Shape& source);
+  oracle::Tensor (*value)(const Op& op, const oracle::Tensor& source, const Geometry& g);
 };
 
 /// d(sum of incoming * value(x))/dx at `source`, image by image; the step is exact in binary.
@@ -56,6 +64,8 @@ class OperatorSubject final : public SubjectOf<Forward, Gradient> {
 
   OperatorSubject(const OperatorRow<Op>& row, Formula formula)
       : SubjectOf<Forward, Gradient>(row.row), op_(row.op), formula_(formula) {}
+  OperatorSubject(const OperatorRow<Op>& row, Scaling<Op> scaling)
+      : SubjectOf<Forward, Gradient>(row.row), op_(row.op), scaling_(scaling) {}
 
   [[nodiscard]] std::unique_ptr<CNNKernel> forward(const Device& device) const override {
     return std::make_unique<Forward>(device, op_);
@@ -73,8 +83,12 @@ class OperatorSubject final : public SubjectOf<Forward, Gradient> {
       return {};
     }
   }
+  [[nodiscard]] Extent scaled() const override {
+    return scaling_.size != nullptr ? scaling_.size(op_, this->row().source) : Extent();
+  }
   [[nodiscard]] oracle::Tensor value(const oracle::Tensor& source,
                                      const Geometry& g) const override {
+    if (scaling_.value != nullptr) return scaling_.value(op_, source, g);
     Op op = op_;
     if constexpr (has_window) {
       op.window.padLeft = g.pad_left(window().w);
@@ -94,17 +108,17 @@ class OperatorSubject final : public SubjectOf<Forward, Gradient> {
  private:
   static constexpr bool has_window = requires(Op op) { op.window; };
   Op op_;
-  Formula formula_;
+  Formula formula_ = nullptr;
+  Scaling<Op> scaling_{};
 };
 
 /// For INSTANTIATE_TEST_SUITE_P(Name, Rows, operator_rows<Forward, Gradient>(formula, rows),
-/// name_of_row).
-template <class Forward, class Gradient, class Op>
-auto operator_rows(typename OperatorSubject<Forward, Gradient>::Formula formula,
-                   const std::vector<OperatorRow<Op>>& rows) {
+/// name_of_row). `says`: the formula, or a Scaling.
+template <class Forward, class Gradient, class Says, class Op>
+auto operator_rows(const Says& says, const std::vector<OperatorRow<Op>>& rows) {
   std::vector<SubjectPtr> subjects;
   for (const auto& row : rows)
-    subjects.push_back(std::make_shared<OperatorSubject<Forward, Gradient>>(row, formula));
+    subjects.push_back(std::make_shared<OperatorSubject<Forward, Gradient>>(row, says));
   return testing::ValuesIn(subjects);
 }
 

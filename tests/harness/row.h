@@ -104,7 +104,9 @@ struct Geometry {
   }
 };
 
-inline Geometry resolve(const Row& row, const WindowSize& window, NNPaddingMethod default_policy) {
+/// `scaled`: the result's size where the kernel says it, whatever the policy.
+inline Geometry resolve(const Row& row, const WindowSize& window, NNPaddingMethod default_policy,
+                        const Extent& scaled = {}) {
   Geometry g;
   const auto i32 = [](auto value) { return static_cast<int>(value); };
   const std::size_t image = row.source.w * row.source.h * row.source.c;
@@ -117,6 +119,9 @@ inline Geometry resolve(const Row& row, const WindowSize& window, NNPaddingMetho
     g.height = i32(row.destination.h);
     g.offset_x = i32(row.offset.x);
     g.offset_y = i32(row.offset.y);
+  } else if (scaled.w != 0) {
+    g.width = i32(scaled.w);
+    g.height = i32(scaled.h);
   } else {
     const NNPaddingMethod method = row.policy    ? *row.policy
                                    : row.padding ? row.padding->paddingMethod()

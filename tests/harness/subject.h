@@ -27,7 +27,7 @@ class Subject {
   [[nodiscard]] const Row& row() const { return row_; }
   /// Overridden where the size of a result does not follow from a window.
   [[nodiscard]] virtual Geometry geometry() const {
-    return resolve(row_, window(), default_policy());
+    return resolve(row_, window(), default_policy(), scaled());
   }
 
   // The library's side.
@@ -47,6 +47,8 @@ class Subject {
   // The specification's side.
   [[nodiscard]] virtual WindowSize window() const { return {}; }
   [[nodiscard]] virtual NNPaddingMethod default_policy() const { return NNPaddingMethod::SizeSame; }
+  /// The size of a result that the kernel says itself; 0: the policy does.
+  [[nodiscard]] virtual Extent scaled() const { return {}; }
   /// Channels read of those available, and channels written.
   [[nodiscard]] virtual std::size_t channels_read(std::size_t available) const { return available; }
   [[nodiscard]] virtual std::size_t channels_written(std::size_t read) const { return read; }

@@ -98,4 +98,37 @@ inline Tensor pooling_average_gradient(const PoolingAverageGradient& op, const T
   return cut(whole, op.originY, op.originX, h, w);
 }
 
+/// Clamp edges repeat pixels here.
+inline double l2_norm(const PoolingL2Norm& op, const Tensor& source, int n, int j, int i, int c) {
+  double squares = 0;
+  for_each_tap(op.window, j, i, [&](int, int, int y, int x) {
+    const double value = read(source, n, y, x, c, edge_of(op.window));
+    squares += value * value;
+  });
+  return std::sqrt(squares);
+}
+
+inline Tensor pooling_l2_norm(const PoolingL2Norm& op, const Tensor& source, int out_h, int out_w) {
+  auto out = filled(source.n, out_h, out_w, source.c);
+  for_each(out,
+           [&](int n, int j, int i, int c) { out(n, j, i, c) = l2_norm(op, source, n, j, i, c); });
+  return out;
+}
+
+/// `h` and `w`: the destination's.
+inline Tensor pooling_l2_norm_gradient(const PoolingL2NormGradient& op, const Tensor& gradient,
+                                       const Tensor& source, int h, int w) {
+  const auto edge = edge_of(op.forward.window);
+  auto whole = like(source);
+  for_each(gradient, [&](int n, int j, int i, int c) {
+    const double norm = l2_norm(op.forward, source, n, j, i, c);
+    if (norm == 0) return;
+    for_each_tap(op.forward.window, j, i, [&](int, int, int y, int x) {
+      const double slope = read(source, n, y, x, c, edge) / norm;
+      scatter(whole, n, y, x, c, gradient(n, j, i, c) * slope, edge);
+    });
+  });
+  return cut(whole, op.originY, op.originX, h, w);
+}
+
 }  // namespace cermet::oracle

@@ -84,6 +84,22 @@ TEST(SpecPooling15, Example3DilatedMax) {
                 {0, 0, 0, 10, 30, 20, 0, 0});
 }
 
+TEST(SpecPooling15, Example4L2Norm) {
+  const auto source = tensor(1, 1, 3, 1, {1, 2, 2}), ones = filled(1, 1, 3, 1, 1);
+  const PoolingL2Norm zero{.window = placed(3, 1, 0, 0)}, clamp{.window = clamped(zero.window)};
+  expect_values(pooling_l2_norm(zero, source, 1, 3).v, {2.236067977, 3, 2.828427125});
+  expect_values(pooling_l2_norm_gradient({zero}, ones, source, 1, 3).v,
+                {0.7805469288, 2.268200639, 1.373773448});
+  expect_values(pooling_l2_norm(clamp, source, 1, 3).v, {2.449489743, 3, 3.464101615});
+  expect_values(pooling_l2_norm_gradient({clamp}, ones, source, 1, 3).v,
+                {1.149829914, 2.060513517, 1.821367205});
+  const PoolingL2Norm pairs{.window = placed(2, 1, 1, 0, 2, 1)};
+  const auto rows = tensor(1, 1, 4, 1, {3, 4, 0, 0});
+  expect_values(pooling_l2_norm(pairs, rows, 1, 2).v, {5, 0});
+  expect_values(pooling_l2_norm_gradient({pairs}, tensor(1, 1, 2, 1, {5, 6}), rows, 1, 4).v,
+                {3, 4, 0, 0});
+}
+
 TEST(SpecPooling15, Example5DestinationMapping) {
   const PoolingAverage op{.window = placed(2, 1, 2, 0, 2)};
   const auto source = counting(1, 6), g = tensor(1, 1, 2, 1, {2, 4});
@@ -148,6 +164,13 @@ TEST(Pooling, GradientsAgainstDifferences) {
           return dot(pooling_average(average, tensor(2, h, w, c, x), out_h, out_w).v, g.v);
         },
         source.v, "average " + describe(window));
+    const PoolingL2Norm norm{.window = window};
+    expect_gradient(
+        pooling_l2_norm_gradient({norm}, g, source, h, w).v,
+        [&](const Values& x) {
+          return dot(pooling_l2_norm(norm, tensor(2, h, w, c, x), out_h, out_w).v, g.v);
+        },
+        source.v, "L2 norm " + describe(window));
   }
 }
 

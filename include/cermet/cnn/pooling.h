@@ -9,7 +9,8 @@
 
 namespace cermet {
 
-/// Largest tap. Zero edges: outside zeros take part. A NaN tap makes the result NaN.
+/// Largest tap, of windows of any dilation. Zero edges: outside zeros take part. A NaN tap makes
+/// the result NaN.
 struct PoolingMax {
   static constexpr std::string_view name = "CNNPoolingMax";
   enum Slot { source, destination };
@@ -47,8 +48,27 @@ struct PoolingAverageGradient {
   std::int32_t sourceWidth = 0, sourceHeight = 0;  // of the forward source
 };
 
-using PoolingOperators =
-    TypeList<PoolingMax, PoolingMaxGradient, PoolingAverage, PoolingAverageGradient>;
+/// Square root of the sum of the squares of all taps, not divided by their number. With Clamp edges
+/// a tap outside is its edge pixel, counted again.
+struct PoolingL2Norm {
+  static constexpr std::string_view name = "CNNPoolingL2Norm";
+  enum Slot { source, destination };
+  static constexpr std::array access{Access::read, Access::write};
+  Window window{};
+};
+
+/// destination[d] = sum over windows of gradient * m * x / norm, x the source pixel (originX,
+/// originY) + d and m the number of taps that read it. A norm of 0 gives nothing.
+struct PoolingL2NormGradient {
+  static constexpr std::string_view name = "CNNPoolingL2NormGradient";
+  enum Slot { gradient, source, destination };
+  static constexpr std::array access{Access::read, Access::read, Access::write};
+  PoolingL2Norm forward{};
+  std::int32_t originX = 0, originY = 0;
+};
+
+using PoolingOperators = TypeList<PoolingMax, PoolingMaxGradient, PoolingAverage,
+                                  PoolingAverageGradient, PoolingL2Norm, PoolingL2NormGradient>;
 
 }  // namespace cermet
 
@@ -58,8 +78,9 @@ using PoolingOperators =
 
 namespace cermet {
 
-/// Base of the pooling kernels: output i has its window's centre at `offset + stride*i`, first tap
-/// kernelWidth/2 before it, so even windows lean to the left and top. Default edge mode Zero.
+/// Base of the pooling kernels: output i has its window's centre at `offset + stride*i` and its
+/// first tap extent/2 before it, extent = (kernelWidth-1)*dilationRateX + 1: even extents lean to
+/// the left and top. Channels are independent. Default edge mode Zero (spec: pooling-shape 1.1).
 class CNNPooling : public CNNKernel {
  public:
   [[nodiscard]] std::size_t kernelWidth() const override { return kernel_width_; }
@@ -72,7 +93,8 @@ class CNNPooling : public CNNKernel {
              std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
   CNNPooling(Coder& coder, const Device& device) : CNNKernel(coder, device) {}
   void code(Coder& coder) override;
-  /// Throws InvalidArgument for a window or stride of 0, in the name of the concrete class.
+  /// Throws InvalidArgument for a size, stride or dilation rate of 0, or an extent that no int
+  /// holds, in the name of the concrete class.
   void check_window() const;
   [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
                                     const Image& destination) const override;
@@ -94,6 +116,44 @@ class CNNPoolingMax final : public CNNPooling {
     return copy_of(*this, device);
   }
   [[nodiscard]] std::string_view class_name() const override { return PoolingMax::name; }
+
+ protected:
+  void record(detail::UnaryEncoding& encoding) const override;
+};
+
+/// The largest tap of a window whose taps lie dilationRateX, dilationRateY pixels apart: tap j of
+/// output i reads offset + stride*i - extent/2 + dilationRate*j. Two taps at rate 3 read pixels -2
+/// and +1. With Zero edges the zeros outside take part; with Clamp a tap outside reads the edge
+/// pixel, even one that is no tap of the lattice (spec: pooling-shape 1.5).
+class CNNDilatedPoolingMax final : public Concrete<CNNDilatedPoolingMax, CNNPooling> {
+ public:
+  /// Throws InvalidArgument for a size, rate or stride of 0.
+  CNNDilatedPoolingMax(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                       std::size_t dilationRateX, std::size_t dilationRateY,
+                       std::size_t strideInPixelsX, std::size_t strideInPixelsY);
+  CNNDilatedPoolingMax(Coder& coder, const Device& device) : Concrete(coder, device) {
+    read(coder);
+  }
+  [[nodiscard]] std::size_t dilationRateX() const override { return dilation_x_; }
+  [[nodiscard]] std::size_t dilationRateY() const override { return dilation_y_; }
+
+ protected:
+  void code(Coder& coder) override;
+  void record(detail::UnaryEncoding& encoding) const override;
+
+ private:
+  std::size_t dilation_x_ = 1, dilation_y_ = 1;
+};
+
+/// sqrt(sum of x^2 over the window), without a division by its size. Squares are summed in double:
+/// they neither overflow nor vanish. With Zero edges taps outside add nothing; with Clamp each adds
+/// its edge pixel again (spec: pooling-shape 1.4).
+class CNNPoolingL2Norm final : public Concrete<CNNPoolingL2Norm, CNNPooling> {
+ public:
+  /// Strides default to 1. Throws InvalidArgument for a window or stride of 0.
+  CNNPoolingL2Norm(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                   std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  CNNPoolingL2Norm(Coder& coder, const Device& device) : Concrete(coder, device) { read(coder); }
 
  protected:
   void record(detail::UnaryEncoding& encoding) const override;
@@ -126,10 +186,12 @@ class CNNPoolingAverage final : public CNNPooling {
   std::size_t zero_pad_x_ = 0, zero_pad_y_ = 0;
 };
 
-/// Base of the pooling gradients. Gradient pixel p is forward output p - primaryOffset, whose
-/// window has its centre at secondaryOffset + stride*i. Destination pixel clipRect.origin + d
-/// receives the gradient of source pixel y0 + d, y0 = max(0, secondaryOffset - window/2): the first
-/// source pixel that a window reads (spec: pooling-shape 2.1).
+/// Base of the pooling gradients, the exact adjoints. Gradient pixel p is forward output p -
+/// primaryOffset, whose window has its centre at secondaryOffset + stride*i. Destination pixel
+/// clipRect.origin + d receives the gradient of source pixel y0 + d, y0 = max(0, secondaryOffset -
+/// extent/2): the first source pixel that a window reads. Encodes that return their result take
+/// window, dilation and edges from the state, and destination coordinates are source coordinates
+/// (spec: pooling-shape 2.1).
 class CNNPoolingGradient : public CNNGradientKernel {
  public:
   /// The part of the incoming gradient to use, from primaryOffset. Default: all of it.
@@ -142,9 +204,12 @@ class CNNPoolingGradient : public CNNGradientKernel {
                      std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
   CNNPoolingGradient(Coder& coder, const Device& device) : CNNGradientKernel(coder, device) {}
   void code(Coder& coder) override;
-  /// Throws InvalidArgument for a window or stride of 0, in the name of the concrete class.
+  /// As CNNPooling's.
   void check_window() const;
   [[nodiscard]] Window window() const;
+  /// Records `Op` with gradient, source and destination; zeros where no gradient is used.
+  template <class Op>
+  void record_with_source(detail::BinaryEncoding& encoding) const;
   /// The used part of the gradient; absent where it is empty.
   [[nodiscard]] TensorView used_gradient(const detail::BinaryEncoding& encoding) const;
   struct Origin2D {
@@ -206,8 +271,43 @@ class CNNPoolingAverageGradient final : public CNNPoolingGradient {
   std::size_t zero_pad_x_ = 0, zero_pad_y_ = 0;
 };
 
+/// As CNNPoolingMaxGradient, for windows with dilation rates.
+class CNNDilatedPoolingMaxGradient final
+    : public Concrete<CNNDilatedPoolingMaxGradient, CNNPoolingGradient> {
+ public:
+  /// Throws InvalidArgument for a size, rate or stride of 0.
+  CNNDilatedPoolingMaxGradient(const Device& device, std::size_t kernelWidth,
+                               std::size_t kernelHeight, std::size_t dilationRateX,
+                               std::size_t dilationRateY, std::size_t strideInPixelsX,
+                               std::size_t strideInPixelsY);
+  CNNDilatedPoolingMaxGradient(Coder& coder, const Device& device) : Concrete(coder, device) {
+    read(coder);
+  }
+
+ protected:
+  void record(detail::BinaryEncoding& encoding) const override;
+};
+
+/// g * m * x / norm for each window, m the number of its taps that read pixel x: more than 1 at
+/// clamped edges. A window whose norm is 0 gives 0 (spec: pooling-shape 2.4).
+class CNNPoolingL2NormGradient final
+    : public Concrete<CNNPoolingL2NormGradient, CNNPoolingGradient> {
+ public:
+  /// Throws InvalidArgument for a window or stride of 0.
+  CNNPoolingL2NormGradient(const Device& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                           std::size_t strideInPixelsX = 1, std::size_t strideInPixelsY = 1);
+  CNNPoolingL2NormGradient(Coder& coder, const Device& device) : Concrete(coder, device) {
+    read(coder);
+  }
+
+ protected:
+  void record(detail::BinaryEncoding& encoding) const override;
+};
+
 using PoolingKernels =
-    TypeList<CNNPoolingMax, CNNPoolingMaxGradient, CNNPoolingAverage, CNNPoolingAverageGradient>;
+    TypeList<CNNPoolingMax, CNNPoolingMaxGradient, CNNPoolingAverage, CNNPoolingAverageGradient,
+             CNNDilatedPoolingMax, CNNDilatedPoolingMaxGradient, CNNPoolingL2Norm,
+             CNNPoolingL2NormGradient>;
 
 }  // namespace cermet
 

@@ -1,0 +1,15 @@
+// UpsamplingNearest and its adjoint (formulas: cnn/upsampling.h; spec: pooling-shape 3).
+
+#include "cermet/cnn/upsampling.h"
+#include "cpu/sampling.h"
+
+namespace cermet::cpu {
+
+StepPtr prepare(const UpsamplingNearest& op, Descs descs, Engine& engine) {
+  return grid_step(op, descs, engine, false);
+}
+StepPtr prepare(const UpsamplingNearestGradient& op, Descs descs, Engine& engine) {
+  return grid_gradient_step(op, descs, engine, false);
+}
+
+}  // namespace cermet::cpu
