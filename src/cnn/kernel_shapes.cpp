@@ -17,15 +17,16 @@ void place(Window& window, Offset offset, ImageEdgeMode edge) {
 
 }  // namespace
 
+std::int32_t field_of(std::size_t size) {
+  return size <= std::size_t{std::numeric_limits<std::int32_t>::max()}
+             ? static_cast<std::int32_t>(size)
+             : 0;
+}
+
 Window window_of(std::size_t kernelWidth, std::size_t kernelHeight) {
-  const auto fitting = [](std::size_t size) {
-    return size <= std::size_t{std::numeric_limits<std::int32_t>::max()}
-               ? static_cast<std::int32_t>(size)
-               : 0;
-  };
   Window window;
-  window.kernelWidth = fitting(kernelWidth);
-  window.kernelHeight = fitting(kernelHeight);
+  window.kernelWidth = field_of(kernelWidth);
+  window.kernelHeight = field_of(kernelHeight);
   return window;
 }
 

@@ -25,7 +25,9 @@ void record_windows(const CNNKernel& kernel, UnaryEncoding& encoding, StepMemo& 
 /// Two memos: one for the operator, one for the copy that an encode with another frame needs.
 void record_window_gradient(const CNNGradientKernel& kernel, BinaryEncoding& encoding,
                             StepMemo& memo, StepMemo& copy_memo, Window& window, const OpView& op);
-/// The size alone; a size that no int holds is 0, which the check of fields refuses.
+/// As a field of an operator; a size that no int holds is 0, which the check of fields refuses.
+[[nodiscard]] std::int32_t field_of(std::size_t size);
+/// The size alone.
 [[nodiscard]] Window window_of(std::size_t kernelWidth, std::size_t kernelHeight);
 [[nodiscard]] StatePtr geometry_state(const StateOrigin& origin);
 /// Empty, or the window of the forward kernel where it is not this one.
