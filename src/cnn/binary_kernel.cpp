@@ -113,13 +113,16 @@ void CNNBinaryKernel::run(const CommandBuffer& commandBuffer, const Operand& pri
   call.check_operand("secondaryImage", secondary);
   call.check_operand("destinationImage", destination);
   call.check_edge(primary_.edgeMode);
-  call.check_edge(secondary_.edgeMode);
+  call.check_edge(secondary_.edgeMode, "edgeMode", is_padding());
   if (states != nullptr) call.check_states("gradientStates", *states, primary.count());
   const Image first = primary.front(), second = secondary.front(), to = destination.front();
   const ClipWindow clip = call.check_clip(clip_, to);
   call.check_channel_offset("primarySourceFeatureChannelOffset", primary_.featureChannelOffset);
-  call.check_channel_offset("secondarySourceFeatureChannelOffset", secondary_.featureChannelOffset);
-  call.check_channel_offset("destinationFeatureChannelOffset", destination_channel_);
+  if (!is_padding()) {
+    call.check_channel_offset("secondarySourceFeatureChannelOffset",
+                              secondary_.featureChannelOffset);
+    call.check_channel_offset("destinationFeatureChannelOffset", destination_channel_);
+  }
   const std::size_t have_first =
       available_channels(first, primary_.featureChannelOffset, primary_.featureChannelMaxCount);
   const std::size_t have_second = available_channels(second, secondary_.featureChannelOffset,

@@ -212,8 +212,13 @@ void Encode::check_counts(std::string_view argument, const Operand& operand, std
            std::to_string(count) + ", as many as " + std::string(other), "");
 }
 
-void Encode::check_edge(ImageEdgeMode mode, std::string_view argument) const {
+void Encode::check_edge(ImageEdgeMode mode, std::string_view argument, bool is_padding) const {
   if (mode == ImageEdgeMode::Zero || mode == ImageEdgeMode::Clamp) return;
+  if (is_padding) {
+    if (mode >= ImageEdgeMode::Mirror && mode <= ImageEdgeMode::Constant) return;
+    complain(argument, std::to_string(static_cast<int>(mode)),
+             "Zero, Clamp, Mirror, MirrorWithEdge or Constant");
+  }
   complain(argument, std::to_string(static_cast<int>(mode)), "Zero or Clamp",
            "Mirror, MirrorWithEdge and Constant belong to padding kernels.");
 }

@@ -137,7 +137,8 @@ class Encode {
   void check_operand(std::string_view argument, const Operand& operand) const;
   void check_counts(std::string_view argument, const Operand& operand, std::string_view other,
                     std::size_t count) const;
-  void check_edge(ImageEdgeMode mode, std::string_view argument = "edgeMode") const;
+  void check_edge(ImageEdgeMode mode, std::string_view argument = "edgeMode",
+                  bool is_padding = false) const;
   void check_states(std::string_view argument, const StateBatch& states, std::size_t count) const;
   /// The region that is written.
   [[nodiscard]] ClipWindow check_clip(const Region& clip, const Image& destination) const;

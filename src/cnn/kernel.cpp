@@ -116,24 +116,36 @@ void CNNKernel::run(const CommandBuffer& commandBuffer, const Operand& source,
                     const StateBatch* states, const Operand& destination) const {
   if (source.count() == 0 && destination.count() == 0) return;
   Encode call(*this, commandBuffer);
-  call.check_counts("destinationImages", destination, "sourceImages", source.count());
+  const bool stacked = source.image != nullptr && destination.image != nullptr;
+  const std::size_t results = stacked ? 0 : fixed_results();
+  if (results != 0) {
+    if (source.count() != 1) call.check_counts("sourceImages", source, "results, or one", results);
+    call.check_counts("destinationImages", destination, "results", results);
+  } else {
+    call.check_counts("destinationImages", destination, "sourceImages", source.count());
+  }
   call.check_operand("sourceImage", source);
   call.check_operand("destinationImage", destination);
-  call.check_edge(edge_);
+  call.check_edge(edge_, "edgeMode", is_padding());
   if (states != nullptr) call.check_states("destinationStates", *states, source.count());
   const Image from = source.front(), to = destination.front();
-  const ClipWindow clip = call.check_clip(clip_, to);
-  call.check_channel_offset("sourceFeatureChannelOffset", source_channel_);
+  ClipWindow clip = call.check_clip(clip_, to);
+  if (!is_padding()) call.check_channel_offset("sourceFeatureChannelOffset", source_channel_);
   call.check_channel_offset("destinationFeatureChannelOffset", destination_channel_);
   const std::size_t available = available_channels(from, source_channel_, source_channels_);
-  const Channels planned = channels(available);
+  const Channels planned = channels_into(available, to);
   call.check_channels("sourceImage", from, available, planned.read, source_channel_);
   call.check_written(to, destination_channel_ + planned.written);
-  const bool stacked = source.image != nullptr && destination.image != nullptr;
   const Region* part = source_region();
   const std::ptrdiff_t first_source = stacked ? offset_.z : 0;
+  std::int32_t images_read = clip.images;
+  if (const auto fixed = static_cast<std::int32_t>(fixed_results()); stacked && fixed != 0) {
+    call.check_images("destinationImage", to, clip.z, fixed, "the results and clipRect");
+    clip.images = std::min(clip.images, fixed);
+    images_read = 1;
+  }
   if (stacked && part == nullptr)
-    call.check_images("sourceImage", from, first_source, clip.images, "offset.z and clipRect");
+    call.check_images("sourceImage", from, first_source, images_read, "offset.z and clipRect");
   check(from, to, source.count());
 
   detail::UnaryEncoding encoding{call.recording(), call.source(source),
@@ -141,7 +153,7 @@ void CNNKernel::run(const CommandBuffer& commandBuffer, const Operand& source,
   if (part != nullptr) {
     encoding.source = detail::region(encoding.source, *part, from, stacked);
   } else if (stacked) {
-    encoding.source = detail::images(encoding.source, first_source, clip.images);
+    encoding.source = detail::images(encoding.source, first_source, images_read);
   }
   if (stacked) {
     encoding.destination = detail::images(encoding.destination, clip.z, clip.images);
@@ -220,8 +232,12 @@ ImageBatch CNNKernel::encodeBatch(const CommandBuffer& commandBuffer,
   Encode(*this, commandBuffer).check_operand("sourceImages", Operand(sourceImages));
   const Image first = sourceImages.front();
   ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  ImageBatch destinations =
-      allocator_->imageBatch(commandBuffer, descriptor, *this, sourceImages.size());
+  std::size_t results = sourceImages.size();
+  if (fixed_results() != 0) {
+    descriptor.numberOfImages = 1;
+    results = fixed_results();
+  }
+  ImageBatch destinations = allocator_->imageBatch(commandBuffer, descriptor, *this, results);
   StateBatch states;
   if (destinationStates != nullptr) {
     states = destinationStateIsTemporary

@@ -10,6 +10,15 @@ const ForwardRecord* forward_of(const StateBatch* states) {
   return state != nullptr ? &state->forward() : nullptr;
 }
 
+Extent2D written_extent(Extent2D image, const ForwardRecord* forward) {
+  if (forward == nullptr || image.width != forward->destinationWidth ||
+      image.height != forward->destinationHeight)
+    return image;
+  const auto& [origin, size] = forward->clipRect;
+  return {std::min(size.width, image.width - origin.x),
+          std::min(size.height, image.height - origin.y)};
+}
+
 WrittenRegion::WrittenRegion(const TensorView& image, Offset at, const ForwardRecord* forward)
     : view(image), offset(at) {
   if (forward == nullptr) return;
@@ -20,10 +29,10 @@ WrittenRegion::WrittenRegion(const TensorView& image, Offset at, const ForwardRe
   const auto w = static_cast<std::int32_t>(forward->destinationWidth);
   const auto h = static_cast<std::int32_t>(forward->destinationHeight);
   if (image.desc.w != w || image.desc.h != h) return;  // as large as what was written
-  const auto cut = [](std::size_t extent, std::ptrdiff_t left) {
-    return static_cast<std::int32_t>(std::min(extent, static_cast<std::size_t>(left)));
-  };
-  view = window(image, x, y, cut(clip.size.width, w - x), cut(clip.size.height, h - y));
+  const Extent2D part =
+      written_extent({forward->destinationWidth, forward->destinationHeight}, forward);
+  view = window(image, x, y, static_cast<std::int32_t>(part.width),
+                static_cast<std::int32_t>(part.height));
 }
 
 }  // namespace cermet::detail

@@ -32,6 +32,7 @@ class Listing {
   void add(const char* name, const Offset& o) {
     add(name, std::to_string(o.x) + "," + std::to_string(o.y) + "," + std::to_string(o.z));
   }
+  void add(const char* name, const ImageCoordinate& at) { add(name, Size{at.x, at.y, at.channel}); }
   void add(const char* name, const Size& s) {
     add(name,
         std::to_string(s.width) + "," + std::to_string(s.height) + "," + std::to_string(s.depth));
@@ -155,6 +156,29 @@ void own(Listing& l, const CNNPoolingAverageGradient& k) {
   l.add("sourceSize", k.sourceSize());
   l.add("zeroPadSizeX", k.zeroPadSizeX());
   l.add("zeroPadSizeY", k.zeroPadSizeY());
+}
+void own(Listing&, const NNReshape&) {}
+void own(Listing&, const NNReshapeGradient&) {}
+void own(Listing&, const NNSlice&) {}
+void own(Listing& l, const NNPad& k) {
+  l.add("paddingSizeBefore", k.paddingSizeBefore());
+  l.add("paddingSizeAfter", k.paddingSizeAfter());
+  l.add("fillValue", k.fillValue());
+  l.add("fill_values", k.fill_values());
+}
+void own(Listing& l, const NNPadGradient& k) {
+  l.add("padding_channels_before", k.padding_channels_before());
+  l.add("padding_channels_after", k.padding_channels_after());
+}
+void own(Listing& l, const NNCropAndResizeBilinear& k) {
+  l.add("resizeWidth", k.resizeWidth());
+  l.add("resizeHeight", k.resizeHeight());
+  l.add("numberOfRegions", k.numberOfRegions());
+  for (std::size_t i = 0; i < k.numberOfRegions(); ++i) {
+    const auto& [origin, size] = k.regions()[i];
+    for (const double value : {origin.x, origin.y, origin.z, size.width, size.height, size.depth})
+      l.add("regions", value);
+  }
 }
 void own(Listing&, const detail::SoftMaxKernel&) {}
 void own(Listing&, const detail::SoftMaxGradientKernel&) {}
@@ -306,7 +330,8 @@ std::vector<std::string> properties(const Kernel& kernel) {
   Listing listing;
   listing.base(kernel);
   list_own<CNNNeuron, CNNNeuronGradient, CNNPoolingMax, CNNPoolingAverage, CNNPoolingMaxGradient,
-           CNNPoolingAverageGradient, detail::SoftMaxKernel, detail::SoftMaxGradientKernel,
+           CNNPoolingAverageGradient, NNReshape, NNReshapeGradient, NNSlice, NNPad, NNPadGradient,
+           NNCropAndResizeBilinear, detail::SoftMaxKernel, detail::SoftMaxGradientKernel,
            NNInitialGradient, CNNBatchNormalizationStatistics,
            CNNBatchNormalizationStatisticsGradient, CNNBatchNormalizationGradient,
            CNNBatchNormalization, CNNDropout, CNNDropoutGradient, CNNArithmetic,

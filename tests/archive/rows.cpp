@@ -131,6 +131,48 @@ Bits run_unary(Kernel& kernel) {
   return bits;
 }
 
+/// As many elements in as out.
+Bits run_reshape(Kernel& kernel) {
+  auto& k = dynamic_cast<CNNKernel&>(kernel);
+  set_geometry(k);
+  const ImageBatch source = images(k.device(), W, H, C, 1),
+                   result = images(k.device(), 4, 5, 14, 9);
+  k.setClipRect({{1, 1, 0}, {3, 4, 1}});
+  CommandBuffer buffer = commands(k);
+  k.encodeBatch(buffer, source, result);
+  finish(buffer);
+  Bits bits;
+  append(bits, result);
+  return bits;
+}
+/// C of the channels that are read.
+Bits run_gram(Kernel& kernel) {
+  auto& k = dynamic_cast<CNNKernel&>(kernel);
+  set_geometry(k);
+  const ImageBatch source = images(k.device(), W, H, C, 1), result = images(k.device(), 5, 2, 8, 9);
+  k.setClipRect({{1, 1, 0}, {4, 1, 1}});
+  CommandBuffer buffer = commands(k);
+  k.encodeBatch(buffer, source, result);
+  finish(buffer);
+  Bits bits;
+  append(bits, result);
+  return bits;
+}
+/// Two images, the second of which gives positions.
+Bits run_samples(Kernel& kernel) {
+  auto& k = dynamic_cast<CNNBinaryKernel&>(kernel);
+  set_geometry(k);
+  const ImageBatch source = images(k.device(), W, H, C, 1),
+                   grid = images(k.device(), 4, 3, 2, 3, -1, 4),
+                   result = images(k.device(), 4, 3, C, 9);
+  CommandBuffer buffer = commands(k);
+  k.encodeBatch(buffer, source, grid, result);
+  finish(buffer);
+  Bits bits;
+  append(bits, result);
+  return bits;
+}
+
 template <class Forward>
 Bits run_gradient(Kernel& kernel, Forward&& forward, bool reads_result = false) {
   auto& k = dynamic_cast<CNNGradientKernel&>(kernel);
@@ -504,6 +546,10 @@ void add_operator_rows(std::vector<ArchiveRow>& rows, TypeList<Ks...>) {
           const auto forward = kernel_over(changed<Op>().forward, k.device(), Kernels{});
           return run_gradient(k, *forward);
         }));
+      } else if constexpr (std::is_same_v<K, NNGramMatrixCalculation>) {
+        rows.push_back(row<K>(name, make, run_gram));
+      } else if constexpr (std::is_base_of_v<CNNBinaryKernel, K>) {
+        rows.push_back(row<K>(name, make, run_samples));
       } else {
         constexpr bool binary = std::is_base_of_v<CNNBinaryKernel, K>;
         rows.push_back(row<K>(name, make, binary ? run_binary : run_unary));
@@ -531,6 +577,13 @@ void add_reductions(std::vector<ArchiveRow>& rows, TypeList<Ks...>) {
         std::is_base_of_v<CNNBinaryKernel, K> ? run_binary : run_unary));
   };
   (of(static_cast<const Ks*>(nullptr)), ...);
+}
+
+std::unique_ptr<NNPad> pad(const Device& device) {
+  auto k = std::make_unique<NNPad>(device, ImageCoordinate{1, 2, 3}, ImageCoordinate{4, 5, 1},
+                                   floats(12, 71));
+  k->setFillValue(0.375F);
+  return k;
 }
 
 std::vector<ArchiveRow> made() {
@@ -608,6 +661,31 @@ std::vector<ArchiveRow> made() {
       row<CNNPoolingL2NormGradient>(
           "CNNPoolingL2NormGradient", pooling<CNNPoolingL2NormGradient>,
           [](Kernel& k) { return run_gradient(k, *pooling<CNNPoolingL2Norm>(k.device())); }),
+      plain<NNReshape>("NNReshape", run_reshape),
+      plain<NNReshapeGradient>("NNReshapeGradient",
+                               [](Kernel& k) { return run_gradient(k, NNReshape(k.device())); }),
+      plain<NNSlice>("NNSlice", run_unary),
+      row<NNPad>("NNPad", pad,
+                 [](Kernel& kernel) {
+                   dynamic_cast<NNPad&>(kernel).setEdgeMode(ImageEdgeMode::Constant);
+                   return run_unary(kernel);
+                 }),
+      row<NNPadGradient>(
+          "NNPadGradient",
+          [](const Device& device) {
+            auto k = std::make_unique<NNPadGradient>(device);
+            k->set_padding_channels(1, 2);
+            return k;
+          },
+          [](Kernel& k) { return run_gradient(k, *pad(k.device())); }),
+      row<NNCropAndResizeBilinear>(
+          "NNCropAndResizeBilinear",
+          [](const Device& device) {
+            const RegionD regions[] = {{{0.1, 0.2, 1}, {0.7, 0.5, 2}},
+                                       {{1, 0.5, 3}, {-0.5, 1.5, 4}}};
+            return std::make_unique<NNCropAndResizeBilinear>(device, 5, 3, 2, regions);
+          },
+          run_unary),
       plain<CNNSoftMax>("CNNSoftMax", run_unary),
       plain<CNNLogSoftMax>("CNNLogSoftMax", run_unary),
       plain<CNNSoftMaxGradient>(

@@ -18,7 +18,7 @@ using Format = ImageFeatureChannelFormat;
 /// Sizes the result and places the window as a row with `destination` says.
 class RowPadding final : public NNPadding {
  public:
-  explicit RowPadding(const Geometry& g) : g_(g) {}
+  RowPadding(const Geometry& g, std::size_t channels) : g_(g), channels_(channels) {}
   [[nodiscard]] NNPaddingMethod paddingMethod() const override {
     return NNPaddingMethod::Custom | NNPaddingMethod::SizeSame;
   }
@@ -29,11 +29,13 @@ class RowPadding final : public NNPadding {
     ImageDescriptor descriptor = suggested;
     descriptor.width = static_cast<std::size_t>(g_.width);
     descriptor.height = static_cast<std::size_t>(g_.height);
+    descriptor.featureChannels = channels_;
     return descriptor;
   }
 
  private:
   Geometry g_;
+  std::size_t channels_;
 };
 
 struct Rounding {
@@ -76,7 +78,7 @@ class Drive {
     framed_ = plain_;
     framed_.image.h += 2;
     framed_.image.w += 3;
-    framed_.image.c += 7;
+    framed_.image.c += s_.fills_channels() ? 4U : 7U;
     framed_.x += 2;
     framed_.y += 1;
     framed_.channel += 4;
@@ -237,7 +239,7 @@ class Drive {
     auto kernel = placed(bench, plain_);
     kernel->setOffset({7, -5, 0});  // overwritten by the policy
     if (row_.destination.w != 0) {
-      kernel->setPadding(std::make_shared<RowPadding>(g_));
+      kernel->setPadding(std::make_shared<RowPadding>(g_, plain_.image.c));
     } else if (row_.padding) {
       kernel->setPadding(row_.padding);
       kernel->setEdgeMode(ImageEdgeMode::Zero);  // a policy sets it

@@ -55,17 +55,29 @@ oracle::Tensor gradient_by_differences(const Value& value, const oracle::Tensor&
   return gradient;
 }
 
+/// A subject that says the forward values; its gradients are the difference quotients of them.
 template <class Forward, class Gradient>
-class OperatorSubject final : public SubjectOf<Forward, Gradient> {
+class DifferenceSubject : public SubjectOf<Forward, Gradient> {
+ public:
+  using SubjectOf<Forward, Gradient>::SubjectOf;
+  [[nodiscard]] Gradients gradients(const oracle::Tensor& source, const oracle::Tensor& incoming,
+                                    const Geometry& g) const override {
+    const auto one = [&](const oracle::Tensor& image) { return this->value(image, g); };
+    return {gradient_by_differences(one, source, incoming), {}};
+  }
+};
+
+template <class Forward, class Gradient>
+class OperatorSubject final : public DifferenceSubject<Forward, Gradient> {
  public:
   using Op = std::remove_cvref_t<decltype(std::declval<Forward>().operation())>;
   using GradientOp = std::remove_cvref_t<decltype(std::declval<Gradient>().operation())>;
   using Formula = oracle::Tensor (*)(const Op&, const oracle::Tensor&, int, int);
 
   OperatorSubject(const OperatorRow<Op>& row, Formula formula)
-      : SubjectOf<Forward, Gradient>(row.row), op_(row.op), formula_(formula) {}
+      : DifferenceSubject<Forward, Gradient>(row.row), op_(row.op), formula_(formula) {}
   OperatorSubject(const OperatorRow<Op>& row, Scaling<Op> scaling)
-      : SubjectOf<Forward, Gradient>(row.row), op_(row.op), scaling_(scaling) {}
+      : DifferenceSubject<Forward, Gradient>(row.row), op_(row.op), scaling_(scaling) {}
 
   [[nodiscard]] std::unique_ptr<CNNKernel> forward(const Device& device) const override {
     return std::make_unique<Forward>(device, op_);
@@ -83,8 +95,9 @@ class OperatorSubject final : public SubjectOf<Forward, Gradient> {
       return {};
     }
   }
-  [[nodiscard]] Extent scaled() const override {
-    return scaling_.size != nullptr ? scaling_.size(op_, this->row().source) : Extent();
+  [[nodiscard]] std::optional<Planned> planned() const override {
+    if (scaling_.size == nullptr) return {};
+    return Planned{scaling_.size(op_, this->row().source), {}};
   }
   [[nodiscard]] oracle::Tensor value(const oracle::Tensor& source,
                                      const Geometry& g) const override {
@@ -98,11 +111,6 @@ class OperatorSubject final : public SubjectOf<Forward, Gradient> {
     } else {
       return formula_(op, aligned(source, g), g.h, g.w);
     }
-  }
-  [[nodiscard]] Gradients gradients(const oracle::Tensor& source, const oracle::Tensor& incoming,
-                                    const Geometry& g) const override {
-    const auto one = [&](const oracle::Tensor& image) { return value(image, g); };
-    return {gradient_by_differences(one, source, incoming), {}};
   }
 
  private:

@@ -66,6 +66,12 @@ struct WindowSize {
   std::size_t w = 1, h = 1, stride_x = 1, stride_y = 1;
 };
 
+/// The result that a kernel makes whatever the policy's size: its extent and the offset.
+struct Planned {
+  Extent extent{};
+  Offset offset{};
+};
+
 /// spec: core 10.3
 inline std::ptrdiff_t policy_extent(NNPaddingMethod method, std::size_t source, std::size_t window,
                                     std::size_t stride) {
@@ -104,9 +110,8 @@ struct Geometry {
   }
 };
 
-/// `scaled`: the result's size where the kernel says it, whatever the policy.
 inline Geometry resolve(const Row& row, const WindowSize& window, NNPaddingMethod default_policy,
-                        const Extent& scaled = {}) {
+                        const std::optional<Planned>& planned = {}) {
   Geometry g;
   const auto i32 = [](auto value) { return static_cast<int>(value); };
   const std::size_t image = row.source.w * row.source.h * row.source.c;
@@ -114,14 +119,13 @@ inline Geometry resolve(const Row& row, const WindowSize& window, NNPaddingMetho
   g.source_w = i32(row.source.w);
   g.source_h = i32(row.source.h);
   g.edge = row.edge == ImageEdgeMode::Clamp ? oracle::EdgeRule::Clamp : oracle::EdgeRule::Zero;
-  if (row.destination.w != 0) {
-    g.width = i32(row.destination.w);
-    g.height = i32(row.destination.h);
-    g.offset_x = i32(row.offset.x);
-    g.offset_y = i32(row.offset.y);
-  } else if (scaled.w != 0) {
-    g.width = i32(scaled.w);
-    g.height = i32(scaled.h);
+  if (row.destination.w != 0 || planned) {
+    const auto [extent, offset] =
+        row.destination.w != 0 ? Planned{row.destination, row.offset} : *planned;
+    g.width = i32(extent.w);
+    g.height = i32(extent.h);
+    g.offset_x = i32(offset.x);
+    g.offset_y = i32(offset.y);
   } else {
     const NNPaddingMethod method = row.policy    ? *row.policy
                                    : row.padding ? row.padding->paddingMethod()

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <ostream>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -27,7 +28,7 @@ class Subject {
   [[nodiscard]] const Row& row() const { return row_; }
   /// Overridden where the size of a result does not follow from a window.
   [[nodiscard]] virtual Geometry geometry() const {
-    return resolve(row_, window(), default_policy(), scaled());
+    return resolve(row_, window(), default_policy(), planned());
   }
 
   // The library's side.
@@ -47,8 +48,8 @@ class Subject {
   // The specification's side.
   [[nodiscard]] virtual WindowSize window() const { return {}; }
   [[nodiscard]] virtual NNPaddingMethod default_policy() const { return NNPaddingMethod::SizeSame; }
-  /// The size of a result that the kernel says itself; 0: the policy does.
-  [[nodiscard]] virtual Extent scaled() const { return {}; }
+  /// For kernels that size their result themselves.
+  [[nodiscard]] virtual std::optional<Planned> planned() const { return {}; }
   /// Channels read of those available, and channels written.
   [[nodiscard]] virtual std::size_t channels_read(std::size_t available) const { return available; }
   [[nodiscard]] virtual std::size_t channels_written(std::size_t read) const { return read; }
@@ -64,6 +65,8 @@ class Subject {
   // Facts about the family.
   /// The incoming gradient image covers the clip rectangle alone, not the whole destination.
   [[nodiscard]] virtual bool incoming_is_region() const { return false; }
+  /// An encode writes all channels of a destination that there are from its channel offset on.
+  [[nodiscard]] virtual bool fills_channels() const { return false; }
   /// The gradient kernel is given the forward result instead of the source.
   [[nodiscard]] virtual bool gradient_reads_result() const { return false; }
   /// One state object for the whole batch, which adds up.
@@ -89,6 +92,26 @@ class SubjectOf : public Subject {
   [[nodiscard]] std::unique_ptr<CNNGradientKernel> copy(
       const CNNGradientKernel& kernel) const override {
     return std::make_unique<Gradient>(dynamic_cast<const Gradient&>(kernel));
+  }
+};
+
+/// The subject of a class without a gradient; its rows are `forward_only`.
+template <class Forward>
+class ForwardSubject : public Subject {
+ public:
+  using Subject::Subject;
+  [[nodiscard]] std::unique_ptr<CNNKernel> copy(const CNNKernel& kernel) const override {
+    return std::make_unique<Forward>(dynamic_cast<const Forward&>(kernel));
+  }
+  [[nodiscard]] std::unique_ptr<CNNGradientKernel> gradient(const Device&) const override {
+    throw std::logic_error("no gradient");
+  }
+  [[nodiscard]] std::unique_ptr<CNNGradientKernel> copy(const CNNGradientKernel&) const override {
+    throw std::logic_error("no gradient");
+  }
+  [[nodiscard]] Gradients gradients(const oracle::Tensor&, const oracle::Tensor&,
+                                    const Geometry&) const override {
+    throw std::logic_error("no gradient");
   }
 };
 

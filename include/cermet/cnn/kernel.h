@@ -197,6 +197,14 @@ class CNNKernel : public Kernel {
   [[nodiscard]] virtual Channels channels(std::size_t available) const {
     return {available, available};
   }
+  /// The same where the destination exists and has a say.
+  [[nodiscard]] virtual Channels channels_into(std::size_t available, const Image&) const {
+    return channels(available);
+  }
+  /// Whether it takes every edge mode, and source channels from any one on.
+  [[nodiscard]] virtual bool is_padding() const { return false; }
+  /// Images that an encode makes of one source, or of one source for each; 0: one of each source.
+  [[nodiscard]] virtual std::size_t fixed_results() const { return 0; }
   /// Further checks before anything changes; `count` images.
   virtual void check(const Image&, const Image&, std::size_t) const {}
   /// Makes the result state for `count` images; null: the class has none.
@@ -395,6 +403,8 @@ class CNNBinaryKernel : public Kernel {
   virtual void plan_default(ImageDescriptor& descriptor, std::span<const Image> sourceImages);
   /// As CNNKernel's.
   [[nodiscard]] virtual const Region* source_region(bool /*secondary*/) const { return nullptr; }
+  /// Whether it is of padding, which takes every edge mode and source channels from any one on.
+  [[nodiscard]] virtual bool is_padding() const { return false; }
   /// Whether a destination is written at all (not by a gradient of weights alone).
   [[nodiscard]] virtual bool writes_destination() const { return true; }
   /// Whether an encode reads its states, and so takes a read from each, or writes them.

@@ -30,6 +30,27 @@ struct Region {
   bool operator==(const Region&) const = default;
 };
 
+// Positions and extents in fractions of an image.
+struct OriginD {
+  double x = 0, y = 0, z = 0;
+  bool operator==(const OriginD&) const = default;
+};
+struct SizeD {
+  double width = 1, height = 1, depth = 1;
+  bool operator==(const SizeD&) const = default;
+};
+struct RegionD {
+  OriginD origin;
+  SizeD size;
+  bool operator==(const RegionD&) const = default;
+};
+
+/// Unsigned position or extent in pixels and feature channels.
+struct ImageCoordinate {
+  std::size_t x = 0, y = 0, channel = 0;
+  bool operator==(const ImageCoordinate&) const = default;
+};
+
 /// "The whole destination": the default of every `clipRect`.
 inline constexpr Region RectNoClip{
     {0, 0, 0},
