@@ -36,7 +36,8 @@ NNCropAndResizeBilinear::NNCropAndResizeBilinear(const Device& device, std::size
     : Concrete(device) {
   const auto check_size = [&](const char* argument, std::size_t size) {
     const std::int32_t field = detail::field_of(size);
-    if (field < 1) complain(argument, std::to_string(size), "1 to 2147483647");
+    if (std::string needed = detail::range_problem(field, sizes); !needed.empty())
+      complain(argument, std::to_string(size), std::move(needed));
     return field;
   };
   op_.resizeWidth = check_size("resizeWidth", resizeWidth);

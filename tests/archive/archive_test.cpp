@@ -169,7 +169,8 @@ TEST_P(Archives, refuse_missing_and_wrong_fields) {
       try {
         static_cast<void>(unarchived(with));
         const bool number =
-            wrong.is_number() && (path.back() == "decay" || path.back().starts_with("beta"));
+            wrong.is_number() && (path.back() == "decay" || path.back().starts_with("beta") ||
+                                  path.to_string().starts_with("/region_"));
         EXPECT_TRUE(fits || number) << path.to_string() << " " << wrong;
       } catch (const Error&) {
       }
@@ -191,6 +192,7 @@ TEST_P(Archives, refuse_missing_and_wrong_fields) {
       tensor.data.resize(tensor.data.size() - sizeof(float));
     });
     const bool free_length = tensors[i].name.ends_with("neuronDescriptor/data") ||
+                             tensors[i].name == "fillValueArray" ||
                              GetParam().name.starts_with("CNNBatchNormalization");
     try {
       static_cast<void>(unarchived(shorter));

@@ -548,7 +548,7 @@ void add_operator_rows(std::vector<ArchiveRow>& rows, TypeList<Ks...>) {
         }));
       } else if constexpr (std::is_same_v<K, NNGramMatrixCalculation>) {
         rows.push_back(row<K>(name, make, run_gram));
-      } else if constexpr (std::is_base_of_v<CNNBinaryKernel, K>) {
+      } else if constexpr (std::is_same_v<K, NNGridSample>) {
         rows.push_back(row<K>(name, make, run_samples));
       } else {
         constexpr bool binary = std::is_base_of_v<CNNBinaryKernel, K>;

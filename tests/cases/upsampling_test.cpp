@@ -342,11 +342,11 @@ TEST_F(Upsampling, IsPlannedByItsFactors_quick) {
 
 TEST_F(Upsampling, Messages_quick) {
   expect([&] { CNNUpsamplingNearest(device, 0, 2); },
-         "CNNUpsamplingNearest: integerScaleFactorX is 0; needed 1 to 32767.");
+         "CNNUpsamplingNearest: integerScaleFactorX is 0; needed 1 to 2147483646.");
   expect([&] { CNNUpsamplingBilinear(device, 2, 0, true); },
-         "CNNUpsamplingBilinear: integerScaleFactorY is 0; needed 1 to 32767.");
+         "CNNUpsamplingBilinear: integerScaleFactorY is 0; needed 1 to 2147483646.");
   expect([&] { CNNUpsamplingBilinearGradient(device, 0, 2); },
-         "CNNUpsamplingBilinearGradient: integerScaleFactorX is 0; needed 1 to 32767.");
+         "CNNUpsamplingBilinearGradient: integerScaleFactorX is 0; needed 1 to 2147483646.");
   CNNUpsamplingNearest forward(device, 2, 3), huge(device, 1U << 30U, 1);
   CNNUpsamplingNearestGradient gradient(device, 3, 2), same(device, 2, 3);
   gradient.setLabel("up1");

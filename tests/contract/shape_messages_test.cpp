@@ -138,9 +138,9 @@ TEST_F(ShapeMessages, pad) {
 
 TEST_F(ShapeMessages, resize) {
   expect([&] { NNResizeBilinear(device, 0, 3, true); },
-         "NNResizeBilinear: resizeWidth is 0; needed 1 or more.");
+         "NNResizeBilinear: resizeWidth is 0; needed 1 to 2147483646.");
   expect([&] { NNResizeBilinear(device, 3, std::size_t{1} << 32U, false); },
-         "NNResizeBilinear: resizeHeight is 0; needed 1 or more.");
+         "NNResizeBilinear: resizeHeight is 2147483647; needed 1 to 2147483646.");
 }
 
 TEST_F(ShapeMessages, crop_and_resize) {
@@ -149,9 +149,9 @@ TEST_F(ShapeMessages, crop_and_resize) {
     NNCropAndResizeBilinear kernel(device, w, h, n, list);
   };
   expect([&] { make(0, 3, 3, regions.data()); },
-         "NNCropAndResizeBilinear: resizeWidth is 0; needed 1 to 2147483647.");
+         "NNCropAndResizeBilinear: resizeWidth is 0; needed 1 to 2147483646.");
   expect([&] { make(3, std::size_t{1} << 31U, 3, regions.data()); },
-         "NNCropAndResizeBilinear: resizeHeight is 2147483648; needed 1 to 2147483647.");
+         "NNCropAndResizeBilinear: resizeHeight is 2147483648; needed 1 to 2147483646.");
   expect([&] { make(3, 3, 0, regions.data()); },
          "NNCropAndResizeBilinear: numberOfRegions is 0; needed at least one region.");
   expect([&] { make(3, 3, 2, nullptr); },

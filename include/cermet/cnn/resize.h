@@ -19,8 +19,8 @@ struct ResizeBilinear {
   std::int32_t resizeWidth = 1, resizeHeight = 1, alignCorners = 0;
   std::int32_t offsetX = 0, offsetY = 0;
   static void fields(auto& op, auto&& field) {
-    field("resizeWidth", op.resizeWidth, FieldRange{1});
-    field("resizeHeight", op.resizeHeight, FieldRange{1});
+    field("resizeWidth", op.resizeWidth, sizes);
+    field("resizeHeight", op.resizeHeight, sizes);
     field("alignCorners", op.alignCorners, FieldRange{0, 1});
   }
 };

@@ -63,6 +63,9 @@ struct FieldRange {
   std::int64_t least = std::numeric_limits<std::int32_t>::min();
   std::int64_t most = std::numeric_limits<std::int32_t>::max();
 };
+/// Sizes: what no field holds becomes the largest int (cnn/kernel_shapes.h, field_of), which is
+/// refused.
+inline constexpr FieldRange sizes{1, std::numeric_limits<std::int32_t>::max() - 1};
 /// The cases of an enum, up to this one.
 template <class E>
 requires std::is_enum_v<E>
