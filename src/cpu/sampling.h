@@ -1,147 +1,18 @@
 #pragma once
-// Scaled images: what an output reads along an axis, and what reads a source pixel.
-
-#include <algorithm>
-#include <array>
-#include <vector>
+// Steps of scaled images: slot 0 is read, slot 1 is written.
 
 #include "cermet/ops/sampling.h"
 #include "cpu/engine.h"
 
 namespace cermet::cpu {
 
-/// Source pixel `first` with weight 1 - next, and the one after it with weight `next`; where that
-/// is 0 it is not read.
-struct Reading {
-  std::int64_t first = 0;
-  double next = 0;
-};
-using Readings = std::vector<Reading>;  // of each output along an axis
+/// Each output is what the grid says: `linear` between two pixels along either axis, else the pixel
+/// at the position rounded down. A pixel of weight 0 is not read.
+StepPtr sampling_step(const SamplingGrid& grid, Descs descs, Engine& engine, bool linear);
 
-/// `linear`: between two pixels; else the pixel at the position rounded down.
-inline Readings readings(const SamplingAxis& axis, std::int64_t extent, std::int64_t outputs,
-                         bool linear) {
-  const std::int64_t divisor = axis.divisor;
-  Readings all;
-  for (std::int64_t d = 0; d < outputs; ++d) {
-    const std::int64_t position =
-        std::clamp<std::int64_t>(axis.offset * divisor + d * axis.step, 0, (extent - 1) * divisor);
-    const auto rest = static_cast<double>(position % divisor);
-    all.push_back({position / divisor, linear ? rest / static_cast<double>(divisor) : 0.0});
-  }
-  return all;
-}
-
-/// Outputs that read a source pixel, and with which weight.
-struct Reader {
-  std::int64_t output;
-  double weight;
-};
-using Readers = std::vector<std::vector<Reader>>;  // of each source pixel along an axis
-
-inline Readers readers(const Readings& of, std::int64_t extent) {
-  Readers all(static_cast<std::size_t>(extent));
-  for (std::size_t d = 0; d < of.size(); ++d) {
-    const auto first = static_cast<std::size_t>(of[d].first);
-    const auto output = static_cast<std::int64_t>(d);
-    all[first].push_back({output, 1 - of[d].next});
-    if (of[d].next != 0) all[first + 1].push_back({output, of[d].next});
-  }
-  return all;
-}
-
-/// destination = what the readings of its rows and columns say.
-template <class Op>
-StepPtr sampling_step(Descs descs, Engine& engine, Readings rows, Readings columns) {
-  const TensorDesc source = descs[Op::source], destination = descs[Op::destination];
-  const int threads = threads_for(destination.count(), engine, 16384);
-  const auto body = [=, rows = std::move(rows), columns = std::move(columns)](const Args& args) {
-    const auto* from = args.at<const float>(Op::source);
-    float* to = args.at(Op::destination);
-    const std::int64_t channels = destination.c;
-    for_each_row(threads, destination, [&](std::int64_t n, std::int64_t j) {
-      const Reading& row = rows[static_cast<std::size_t>(j)];
-      for (std::int64_t i = 0; i < destination.w; ++i) {
-        const Reading& column = columns[static_cast<std::size_t>(i)];
-        const float* a = pixel(from, source, n, row.first, column.first);
-        float* out = pixel(to, destination, n, j, i);
-        if (row.next == 0 && column.next == 0) {
-          std::copy_n(a, channels, out);
-        } else if (row.next == 0 || column.next == 0) {
-          const float* b = a + (row.next == 0 ? source.stride_w : source.stride_h);
-          const double t = row.next == 0 ? column.next : row.next;
-#pragma omp simd
-          for (std::int64_t c = 0; c < channels; ++c)
-            out[c] = static_cast<float>((1 - t) * double{a[c]} + t * double{b[c]});
-        } else {
-          const float *b = a + source.stride_w, *below = a + source.stride_h;
-          const float* beside_below = below + source.stride_w;
-          const double t = column.next, s = row.next;
-          const double w0 = (1 - s) * (1 - t), w1 = (1 - s) * t, w2 = s * (1 - t), w3 = s * t;
-#pragma omp simd
-          for (std::int64_t c = 0; c < channels; ++c)
-            out[c] = static_cast<float>(w0 * double{a[c]} + w1 * double{b[c]} +
-                                        w2 * double{below[c]} + w3 * double{beside_below[c]});
-        }
-      }
-    });
-  };
-  return make_step(descs, "sampling", body);
-}
-
-/// The adjoint: destination pixel u is the sum over the outputs that read source pixel u, in order;
-/// 0 beyond the source.
-template <class Op>
-StepPtr sampling_gradient_step(Descs descs, Engine& engine, Readers rows, Readers columns) {
-  constexpr std::int64_t block = 64;
-  const TensorDesc gradient = descs[Op::gradient], destination = descs[Op::destination];
-  const int threads = threads_for(gradient.count(), engine, 8192);
-  const auto body = [=, rows = std::move(rows), columns = std::move(columns)](const Args& args) {
-    const auto* g = args.at<const float>(Op::gradient);
-    float* to = args.at(Op::destination);
-    for_each_pixel(threads, destination, [&](std::int64_t n, std::int64_t y, std::int64_t x) {
-      float* out = pixel(to, destination, n, y, x);
-      const auto row = static_cast<std::size_t>(y), column = static_cast<std::size_t>(x);
-      if (row >= rows.size() || column >= columns.size()) {
-        std::fill_n(out, destination.c, 0.0F);
-        return;
-      }
-      alignas(64) std::array<double, block> sums;
-      for (std::int64_t first = 0; first < destination.c; first += block) {
-        const std::int64_t count = std::min(block, destination.c - first);
-        std::fill_n(sums.data(), count, 0.0);
-        for (const Reader& line : rows[row]) {
-          for (const Reader& place : columns[column]) {
-            const float* arriving = pixel(g, gradient, n, line.output, place.output) + first;
-            const double weight = line.weight * place.weight;
-#pragma omp simd
-            for (std::int64_t c = 0; c < count; ++c)
-              sums[static_cast<std::size_t>(c)] += weight * double{arriving[c]};
-          }
-        }
-        for (std::int64_t c = 0; c < count; ++c)
-          out[first + c] = static_cast<float>(sums[static_cast<std::size_t>(c)]);
-      }
-    });
-  };
-  return make_step(descs, "sampling, gather", body);
-}
-
-/// The steps of a kernel with a grid.
-template <class Op>
-StepPtr grid_step(const Op& op, Descs descs, Engine& engine, bool linear) {
-  const TensorDesc& from = descs[Op::source];
-  const TensorDesc& to = descs[Op::destination];
-  return sampling_step<Op>(descs, engine, readings(op.grid.y, from.h, to.h, linear),
-                           readings(op.grid.x, from.w, to.w, linear));
-}
-template <class Op>
-StepPtr grid_gradient_step(const Op& op, Descs descs, Engine& engine, bool linear) {
-  const TensorDesc& g = descs[Op::gradient];
-  const SamplingGrid& grid = op.forward.grid;
-  return sampling_gradient_step<Op>(
-      descs, engine, readers(readings(grid.y, op.sourceHeight, g.h, linear), op.sourceHeight),
-      readers(readings(grid.x, op.sourceWidth, g.w, linear), op.sourceWidth));
-}
+/// The adjoint: each pixel of a source of height x width pixels is the sum over the outputs that
+/// read it, in order; 0 beyond the source.
+StepPtr sampling_gradient_step(const SamplingGrid& grid, std::int64_t height, std::int64_t width,
+                               Descs descs, Engine& engine, bool linear);
 
 }  // namespace cermet::cpu

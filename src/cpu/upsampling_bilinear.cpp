@@ -6,10 +6,11 @@
 namespace cermet::cpu {
 
 StepPtr prepare(const UpsamplingBilinear& op, Descs descs, Engine& engine) {
-  return grid_step(op, descs, engine, true);
+  return sampling_step(op.grid, descs, engine, true);
 }
 StepPtr prepare(const UpsamplingBilinearGradient& op, Descs descs, Engine& engine) {
-  return grid_gradient_step(op, descs, engine, true);
+  return sampling_gradient_step(op.forward.grid, op.sourceHeight, op.sourceWidth, descs, engine,
+                                true);
 }
 
 }  // namespace cermet::cpu

@@ -6,10 +6,11 @@
 namespace cermet::cpu {
 
 StepPtr prepare(const UpsamplingNearest& op, Descs descs, Engine& engine) {
-  return grid_step(op, descs, engine, false);
+  return sampling_step(op.grid, descs, engine, false);
 }
 StepPtr prepare(const UpsamplingNearestGradient& op, Descs descs, Engine& engine) {
-  return grid_gradient_step(op, descs, engine, false);
+  return sampling_gradient_step(op.forward.grid, op.sourceHeight, op.sourceWidth, descs, engine,
+                                false);
 }
 
 }  // namespace cermet::cpu
