@@ -3,6 +3,8 @@
 //   tiny-direct    the same for kernels encoded by hand
 //   fed            milliseconds of a step of lenet whose pictures and labels the host writes: the
 //                  next ones while the current ones are computed
+//   pair           milliseconds of a step of two tiny networks, each with a queue of its own
+//   pair-shared    the same with one queue for both
 //   encode         milliseconds of a direct encode that was seen before
 //   host           microseconds of a replayed step of lenet: of the thread that encodes and
 //                  commits, and of the one that enqueues (on the CPU: computes)
@@ -51,8 +53,10 @@ double milliseconds_since(Clock::time_point start) {
 class Network {
  public:
   Network(Device device, std::size_t batch, bool lenet, KernelOptions options)
+      : Network(device, batch, lenet, options, device.makeCommandQueue()) {}
+  Network(Device device, std::size_t batch, bool lenet, KernelOptions options, CommandQueue queue)
       : device_(std::move(device)),
-        queue_(device_.makeCommandQueue()),
+        queue_(std::move(queue)),
         random_(1),
         digits_(device_, batch, random_) {
     const auto x = NNImageNode::node(named_handle("picture"));
@@ -171,6 +175,25 @@ int fed(const Device& device, int steps, std::size_t batch, KernelOptions option
     const auto start = Clock::now();
     for (std::size_t j = 0; j < group; ++j) step(j % turns.size());
     for (CommandBuffer& commands : in_flight) commands.waitUntilCompleted();
+    fmt::print("{:.6f}\n", milliseconds_since(start) / group);
+  }
+  return 0;
+}
+
+int pair(const Device& device, int steps, std::size_t batch, KernelOptions options, bool shared) {
+  const CommandQueue first = device.makeCommandQueue();
+  const CommandQueue second = shared ? first : device.makeCommandQueue();
+  Network a(device, batch, false, options, first), b(device, batch, false, options, second);
+  const auto both = [&] {
+    CommandBuffer one = a.start(), other = b.start();
+    return std::array{one, other};
+  };
+  constexpr int group = 50;
+  for (int i = 0; i < group; ++i) both();
+  for (int i = 0; i < steps; i += group) {
+    const auto start = Clock::now();
+    for (int j = 1; j < group; ++j) both();
+    for (CommandBuffer& commands : both()) commands.waitUntilCompleted();
     fmt::print("{:.6f}\n", milliseconds_since(start) / group);
   }
   return 0;
@@ -302,6 +325,8 @@ int main(int argc, char** argv) {
       return train(Network(device, batch, lenet, options), device, steps);
     if (name == "tiny-direct") return train(TinyDirect(device, batch, options), device, steps);
     if (name == "fed") return fed(device, steps, batch, options);
+    if (name == "pair" || name == "pair-shared")
+      return pair(device, steps, batch, options, name == "pair-shared");
     if (name == "encode") return encode(device, steps);
     if (name == "host") return host(device, steps, batch, options);
     if (name == "copy") return copy(device, steps);
@@ -310,8 +335,9 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "cermet_bench: {}\n", problem.what());
     return 1;
   }
-  fmt::print(stderr,
-             "usage: cermet_bench lenet|tiny|tiny-direct|fed|encode|host|copy|rate|peak "
-             "THREADS|DEVICE [STEPS [BATCH]] [--tf32]\n");
+  fmt::print(
+      stderr,
+      "usage: cermet_bench lenet|tiny|tiny-direct|fed|pair|pair-shared|encode|host|copy|rate|peak "
+      "THREADS|DEVICE [STEPS [BATCH]] [--tf32]\n");
   return 2;
 }
