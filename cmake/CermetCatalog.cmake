@@ -8,11 +8,12 @@
 if(NOT CMAKE_SCRIPT_MODE_FILE)
   set(CERMET_GENERATED_DIR ${PROJECT_BINARY_DIR}/generated)
   set(CERMET_HEADER_ROOTS ${PROJECT_SOURCE_DIR}/include)
+  set(configure_depends CONFIGURE_DEPENDS)
 endif()
 
 function(cermet_write_catalog file suffixes aliases)
   foreach(root IN LISTS CERMET_HEADER_ROOTS)
-    file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${root} ${root}/cermet/*.h)
+    file(GLOB_RECURSE headers ${configure_depends} RELATIVE ${root} ${root}/cermet/*.h)
     foreach(header IN LISTS headers)
       if(NOT CMAKE_SCRIPT_MODE_FILE)
         set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${root}/${header})
