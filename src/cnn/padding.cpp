@@ -46,8 +46,9 @@ bool NNDefaultPadding::supportsSecureCoding() const {
 void NNDefaultPadding::code(Coder& coder) { coder.flags("paddingMethod", method_); }
 
 std::string NNDefaultPadding::label() const {
-  static constexpr const char* sizes[] = {"valid", "same", "full", "reserved"};
-  return std::string("NNDefaultPadding ") + sizes[(method_ & NNPaddingMethod::SizeMask) >> 4 & 3u];
+  static constexpr const char* size_names[] = {"valid", "same", "full", "reserved"};
+  return std::string("NNDefaultPadding ") +
+         size_names[(method_ & NNPaddingMethod::SizeMask) >> 4 & 3u];
 }
 
 ImageDescriptor NNDefaultPadding::destinationImageDescriptor(

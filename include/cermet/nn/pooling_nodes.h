@@ -83,8 +83,8 @@ class CNNPoolingMaxNode final : public CNNPoolingNode {
                        strideInPixelsY) {}
   template <class... Sizes>
   [[nodiscard]] static std::shared_ptr<CNNPoolingMaxNode> node(NNImageNodePtr source,
-                                                               Sizes... sizes) {
-    return std::make_shared<CNNPoolingMaxNode>(std::move(source), sizes...);
+                                                               Sizes... windowSizes) {
+    return std::make_shared<CNNPoolingMaxNode>(std::move(source), windowSizes...);
   }
   [[nodiscard]] std::string_view class_name() const override { return "CNNPoolingMaxNode"; }
   [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
@@ -106,8 +106,8 @@ class CNNPoolingAverageNode final : public CNNPoolingNode {
                        strideInPixelsY) {}
   template <class... Sizes>
   [[nodiscard]] static std::shared_ptr<CNNPoolingAverageNode> node(NNImageNodePtr source,
-                                                                   Sizes... sizes) {
-    return std::make_shared<CNNPoolingAverageNode>(std::move(source), sizes...);
+                                                                   Sizes... windowSizes) {
+    return std::make_shared<CNNPoolingAverageNode>(std::move(source), windowSizes...);
   }
   [[nodiscard]] std::string_view class_name() const override { return "CNNPoolingAverageNode"; }
   [[nodiscard]] std::unique_ptr<detail::GraphFilter> instantiate(
