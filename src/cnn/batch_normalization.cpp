@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cermet/ops/copy.h"
-#include "cnn/gradient_state.h"
+#include "cnn/channel_arrays.h"
 #include "cnn/written_region.h"
 
 namespace cermet {
@@ -18,59 +17,8 @@ namespace {
 const char* const state_remedy =
     "Use the state made by resultState of the layer's CNNBatchNormalization.";
 
-StateResourceList two_arrays(std::size_t channels) {
-  StateResourceList list;
-  list.appendBuffer(channels * sizeof(float));
-  list.appendBuffer(channels * sizeof(float));
-  return list;
-}
-
 constexpr std::initializer_list<BNState::Slot> all_slots = {
     BNState::gamma_slot, BNState::beta_slot, BNState::mean_slot, BNState::variance_slot};
-
-TensorDesc array_desc(std::size_t channels) {
-  return flat_desc(static_cast<std::int64_t>(channels));
-}
-
-void copy_array(detail::Recording& recording, const Buffer& from, const Buffer& to,
-                std::size_t channels) {
-  if (from == to) return;  // updated in place
-  detail::StepMemo memo;
-  detail::encode(recording, memo, Copy{},
-                 {detail::view_of(recording, from, array_desc(channels)),
-                  detail::view_of(recording, to, array_desc(channels))});
-}
-
-/// Keeps `load` and `purge` balanced.
-class Loaded {
- public:
-  explicit Loaded(CNNBatchNormalizationDataSource& source) : source_(source) {
-    if (!source.load()) {
-      fail({"CNNBatchNormalization", "", "dataSource", "one whose load() answered false",
-            "gamma, beta, mean and variance", "Check the file or memory behind the data source."});
-    }
-  }
-  ~Loaded() { source_.purge(); }
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
-
- private:
-  CNNBatchNormalizationDataSource& source_;
-};
-
-/// Throws unless the image has as many feature channels as the layer, or enough from an offset on.
-void check_channels(const Kernel& kernel, const char* argument, const Image& image,
-                    std::size_t offset, std::size_t most, std::size_t channels) {
-  const std::size_t all = image.featureChannels(),
-                    have = offset >= all ? 0 : std::min(most, all - offset);
-  const bool chosen = offset != 0 || most != all_channels;
-  if (offset % 4 == 0 && (chosen ? have >= channels : have == channels)) return;
-  const std::string from = ", read from feature channel " + std::to_string(offset);
-  const char* needed =
-      chosen ? " feature channels from an offset that is a multiple of 4" : " feature channels";
-  fail({kernel.class_name(), kernel.label(), argument,
-        detail::describe(image) + (chosen ? from : ""), std::to_string(channels) + needed, ""});
-}
 
 Buffer slope_buffer(const Device& device, const NNNeuronDescriptor& neuron) {
   if (neuron.neuronType() != CNNNeuronType::PReLU) return {};
@@ -102,31 +50,6 @@ struct Inputs {
 }  // namespace
 
 // ---- states -------------------------------------------------------------------------------------
-
-CNNNormalizationGammaAndBetaState::CNNNormalizationGammaAndBetaState(Buffer gamma, Buffer beta)
-    : State({std::move(gamma), std::move(beta)}) {}
-CNNNormalizationGammaAndBetaState::CNNNormalizationGammaAndBetaState(
-    const detail::StateOrigin& origin, std::size_t numberOfFeatureChannels)
-    : State(origin, two_arrays(numberOfFeatureChannels)) {}
-std::shared_ptr<CNNNormalizationGammaAndBetaState>
-CNNNormalizationGammaAndBetaState::temporaryState(const CommandBuffer& commandBuffer,
-                                                  std::size_t numberOfFeatureChannels) {
-  return std::make_shared<CNNNormalizationGammaAndBetaState>(
-      detail::StateOrigin::temporary(commandBuffer), numberOfFeatureChannels);
-}
-
-CNNNormalizationMeanAndVarianceState::CNNNormalizationMeanAndVarianceState(Buffer mean,
-                                                                           Buffer variance)
-    : State({std::move(mean), std::move(variance)}) {}
-CNNNormalizationMeanAndVarianceState::CNNNormalizationMeanAndVarianceState(
-    const detail::StateOrigin& origin, std::size_t numberOfFeatureChannels)
-    : State(origin, two_arrays(numberOfFeatureChannels)) {}
-std::shared_ptr<CNNNormalizationMeanAndVarianceState>
-CNNNormalizationMeanAndVarianceState::temporaryState(const CommandBuffer& commandBuffer,
-                                                     std::size_t numberOfFeatureChannels) {
-  return std::make_shared<CNNNormalizationMeanAndVarianceState>(
-      detail::StateOrigin::temporary(commandBuffer), numberOfFeatureChannels);
-}
 
 BNState::CNNBatchNormalizationState(const detail::StateOrigin& origin,
                                     const CNNBatchNormalization& kernel)
@@ -166,7 +89,7 @@ TensorView BNState::view(detail::Recording& recording, Slot slot) {
 }
 
 void BNState::copy(detail::Recording& recording, const Values& values, Slot slot) {
-  copy_array(recording, values[slot], buffer(slot), channels_);
+  detail::copy_channels(recording, values[slot], buffer(slot), channels_);
 }
 
 void BNState::reset() {
@@ -213,11 +136,7 @@ ImageDescriptor BNState::destinationImageDescriptor(std::span<const Image> sourc
                                                     const ImageDescriptor& suggestedDescriptor) {
   const ImageDescriptor descriptor = NNGradientState::destinationImageDescriptor(
       sourceImages, sourceStates, kernel, suggestedDescriptor);
-  if (auto* gradient = dynamic_cast<CNNGradientKernel*>(&kernel)) {
-    const bool chosen = gradient->secondarySourceFeatureChannelOffset() != 0 ||
-                        gradient->secondarySourceFeatureChannelMaxCount() != all_channels;
-    if (chosen) gradient->setSecondarySourceFeatureChannelMaxCount(channels_);
-  }
+  detail::select_channels(kernel, channels_);
   return descriptor;
 }
 
@@ -228,7 +147,6 @@ CNNBatchNormalization::CNNBatchNormalization(
     const NNNeuronDescriptor& fusedNeuronDescriptor)
     : KernelOf(device),
       source_(std::move(dataSource)),
-      parameters_(std::make_shared<Parameters>()),
       identity_(std::make_shared<int>()),
       neuron_(fusedNeuronDescriptor),
       slopes_(slope_buffer(device, fusedNeuronDescriptor)) {
@@ -238,7 +156,6 @@ CNNBatchNormalization::CNNBatchNormalization(
 
 CNNBatchNormalization::CNNBatchNormalization(Coder& coder, const Device& device)
     : KernelOf(device),
-      parameters_(std::make_shared<Parameters>()),
       identity_(std::make_shared<int>()) {
   read(coder);
 }
@@ -253,17 +170,14 @@ void CNNBatchNormalization::code(Coder& coder) {
       source_ && source_->supportsSecureCoding() ? source_ : nullptr;
   coder("dataSource", source);
   if (reading) source_ = std::move(source);
+  BNState::Values values = arrays_.values();
   for (const auto& [name, slot] : {std::pair{"gamma", Slot::gamma_slot},
                                    {"beta", Slot::beta_slot},
                                    {"mean", Slot::mean_slot},
-                                   {"variance", Slot::variance_slot}}) {
-    Buffer& buffer = parameters_->values[slot];
-    std::vector<float> values;
-    if (!reading) values = buffer.values<float>();
-    coder.tensor(name, values, std::array{channels_});
-    if (reading) buffer = device().makeBuffer(values.data(), values.size() * sizeof(float));
-  }
+                                   {"variance", Slot::variance_slot}})
+    detail::code_channels(coder, device(), name, values[slot], channels_);
   if (!reading) return;
+  arrays_.assign(std::move(values));
   if (channels_ == 0) coder.refuse("numberOfFeatureChannels", "0", "1 or more");
   op_.activation = neuron_.activation();
   check_slopes(*this, neuron_, channels_);
@@ -274,12 +188,9 @@ void CNNBatchNormalization::move_to(const Device& device) {
     if (auto other = source_->copy(device)) source_ = std::move(other);
   }
   if (!(device == this->device())) {
-    auto moved = std::make_shared<Parameters>(*parameters_);
-    for (Buffer& buffer : moved->values) {
-      const auto values = buffer.values<float>();
-      buffer = device.makeBuffer(values.data(), buffer.length());
-    }
-    parameters_ = std::move(moved);
+    BNState::Values moved = arrays_.values();
+    detail::move_channels(moved, device);
+    arrays_.assign(std::move(moved));
     identity_ = std::make_shared<int>();  // states of the other device do not fit
     slopes_ = slope_buffer(device, neuron_);
   }
@@ -303,7 +214,7 @@ void CNNBatchNormalization::reloadMeanAndVarianceFromDataSource() {
 
 void CNNBatchNormalization::load(std::initializer_list<Slot> slots) {
   if (!source_) complain("dataSource", "null", "a data source");
-  const Loaded loaded(*source_);
+  const detail::Loaded loaded(*source_, class_name(), "gamma, beta, mean and variance");
   const std::size_t channels = source_->numberOfFeatureChannels();
   if (channels_ == 0) {
     if (channels == 0) complain("numberOfFeatureChannels", "0", "1 or more");
@@ -316,7 +227,7 @@ void CNNBatchNormalization::load(std::initializer_list<Slot> slots) {
              std::to_string(channels_) + ", as at construction",
              "Use reloadDataSource for a layer of another size.");
   }
-  auto fresh = std::make_shared<Parameters>(*parameters_);
+  BNState::Values fresh = arrays_.values();
   for (const Slot slot : slots) {
     const float* values = nullptr;
     switch (slot) {
@@ -334,52 +245,32 @@ void CNNBatchNormalization::load(std::initializer_list<Slot> slots) {
         break;
     }
     const bool one = slot == Slot::gamma_slot || slot == Slot::variance_slot;
-    const std::vector<float> absent(values != nullptr ? 0 : channels, one ? 1.0F : 0.0F);
-    fresh->values[slot] =
-        device().makeBuffer(values != nullptr ? values : absent.data(), channels * sizeof(float));
+    fresh[slot] = detail::channel_buffer(device(), values, one ? 1.0F : 0.0F, channels);
   }
-  parameters_ = std::move(fresh);
-}
-
-void CNNBatchNormalization::reload(const CommandBuffer& commandBuffer, State* state,
-                                   const char* argument, Slot first,
-                                   const std::array<Buffer, 2>& values) {
-  detail::Recording& recording = commandBuffer.recording();
-  for (const Buffer& buffer : values) {
-    if (buffer.length() >= channels_ * sizeof(float)) continue;
-    complain(argument,
-             "with a buffer of " + std::to_string(buffer.length() / sizeof(float)) + " values",
-             std::to_string(channels_) + ", one for each feature channel");
-  }
-  if (parameters_.use_count() > 1) {  // a copy of this kernel keeps what it has
-    auto own = std::make_shared<Parameters>(*parameters_);
-    for (Buffer& buffer : own->values) {
-      const Buffer before = buffer;
-      buffer = device().makeBuffer(before.length());
-      copy_array(recording, before, buffer, channels_);
-    }
-    parameters_ = std::move(own);
-  }
-  for (std::size_t i = 0; i < 2; ++i)
-    copy_array(recording, values[i], parameters_->values[first + i], channels_);
-  state->consume(recording);
+  arrays_.assign(std::move(fresh));
 }
 
 void CNNBatchNormalization::reloadGammaAndBeta(
     const CommandBuffer& commandBuffer,
     const std::shared_ptr<CNNNormalizationGammaAndBetaState>& gammaAndBetaState) {
   if (!gammaAndBetaState) complain("gammaAndBetaState", "null", "gamma and beta");
-  gammaAndBetaState->check_usable(commandBuffer.recording());
-  reload(commandBuffer, gammaAndBetaState.get(), "gammaAndBetaState", Slot::gamma_slot,
-         {gammaAndBetaState->gamma(), gammaAndBetaState->beta()});
+  detail::Recording& recording = commandBuffer.recording();
+  gammaAndBetaState->check_usable(recording);
+  const auto values = {gammaAndBetaState->gamma(), gammaAndBetaState->beta()};
+  detail::check_channel_buffers(*this, "gammaAndBetaState", values, channels_);
+  detail::reload_channels(recording, arrays_, Slot::gamma_slot, values, channels_);
+  gammaAndBetaState->consume(recording);
 }
 void CNNBatchNormalization::reloadMeanAndVariance(
     const CommandBuffer& commandBuffer,
     const std::shared_ptr<CNNNormalizationMeanAndVarianceState>& meanAndVarianceState) {
   if (!meanAndVarianceState) complain("meanAndVarianceState", "null", "mean and variance");
-  meanAndVarianceState->check_usable(commandBuffer.recording());
-  reload(commandBuffer, meanAndVarianceState.get(), "meanAndVarianceState", Slot::mean_slot,
-         {meanAndVarianceState->mean(), meanAndVarianceState->variance()});
+  detail::Recording& recording = commandBuffer.recording();
+  meanAndVarianceState->check_usable(recording);
+  const auto values = {meanAndVarianceState->mean(), meanAndVarianceState->variance()};
+  detail::check_channel_buffers(*this, "meanAndVarianceState", values, channels_);
+  detail::reload_channels(recording, arrays_, Slot::mean_slot, values, channels_);
+  meanAndVarianceState->consume(recording);
 }
 
 BNState& CNNBatchNormalization::own_state(State* state) const {
@@ -418,23 +309,23 @@ void CNNBatchNormalization::encodeBatch(
 }
 
 void CNNBatchNormalization::check(const Image& source, const Image&, std::size_t) const {
-  check_channels(*this, "sourceImage", source, sourceFeatureChannelOffset(),
+  detail::check_channels(*this, "sourceImage", source, sourceFeatureChannelOffset(),
                  sourceFeatureChannelMaxCount(), channels_);
 }
 
 void CNNBatchNormalization::record(detail::UnaryEncoding& e) const {
   BNState* state = e.states != nullptr ? &own_state((*e.states)[0].get()) : nullptr;
-  if (state != nullptr) state->begin_normalization(e.recording, parameters_->values);
+  if (state != nullptr) state->begin_normalization(e.recording, arrays_.values());
   const auto array = [&](Slot slot) {
     return state != nullptr
                ? state->view(e.recording, slot)
-               : detail::view_of(e.recording, parameters_->values[slot], array_desc(channels_));
+               : detail::view_of(e.recording, arrays_[slot], detail::channel_desc(channels_));
   };
   const auto source = e.aligned(*this);
   detail::encode(e.recording, memo_, op_,
                  {source.view(), array(Slot::mean_slot), array(Slot::variance_slot),
                   array(Slot::gamma_slot), array(Slot::beta_slot),
-                  detail::view_of(e.recording, slopes_, array_desc(channels_)), e.destination});
+                  detail::view_of(e.recording, slopes_, detail::channel_desc(channels_)), e.destination});
 }
 
 StatePtr CNNBatchNormalization::make_state(const detail::StateOrigin& origin, const Image&,
@@ -461,7 +352,7 @@ void CNNBatchNormalizationStatistics::encodeBatch(
   call.check_operand("sourceImages", Operand(sourceImages));
   state.check_usable(call.recording());
   const std::size_t channels = state.channel_count(), first = sourceFeatureChannelOffset();
-  check_channels(*this, "sourceImages", sourceImages.front(), first, sourceFeatureChannelMaxCount(),
+  detail::check_channels(*this, "sourceImages", sourceImages.front(), first, sourceFeatureChannelMaxCount(),
                  channels);
   const TensorView source =
       detail::feature_channels(call.source(Operand(sourceImages)), static_cast<std::int64_t>(first),
@@ -520,9 +411,9 @@ void CNNBatchNormalizationStatisticsGradient::encodeBatch(
   call.check_edge(secondary_.edgeMode);
   state.check_usable(recording);
   const std::size_t channels = state.channel_count();
-  check_channels(*this, "sourceGradients", gradients.front(), primary_.featureChannelOffset,
+  detail::check_channels(*this, "sourceGradients", gradients.front(), primary_.featureChannelOffset,
                  primary_.featureChannelMaxCount, channels);
-  check_channels(*this, "sourceImages", sources.front(), secondary_.featureChannelOffset,
+  detail::check_channels(*this, "sourceImages", sources.front(), secondary_.featureChannelOffset,
                  secondary_.featureChannelMaxCount, channels);
   check_slopes(*this, neuron_, channels);
   CNNGradientKernel::check(gradients.front(), sources.front(), {}, &state, gradients.count());
@@ -542,7 +433,7 @@ void CNNBatchNormalizationStatisticsGradient::encodeBatch(
       recording, memo_, op,
       {in.gradient.view(), in.source.view(), array(BNState::mean_slot),
        array(BNState::variance_slot), array(BNState::gamma_slot), array(BNState::beta_slot),
-       detail::view_of(recording, slopes_, array_desc(channels)),
+       detail::view_of(recording, slopes_, detail::channel_desc(channels)),
        array(BNState::gradient_for_gamma_slot), array(BNState::gradient_for_beta_slot)});
   call.consume(gradients);
   call.consume(sources);
@@ -572,9 +463,9 @@ void CNNBatchNormalizationGradient::check(const Image& gradient, const Image& so
   const BNState& own = check_state(state);
   CNNGradientKernel::check(gradient, source, destination, state, count);
   const std::size_t channels = own.channel_count();
-  check_channels(*this, "sourceGradient", gradient, primary_.featureChannelOffset,
+  detail::check_channels(*this, "sourceGradient", gradient, primary_.featureChannelOffset,
                  primary_.featureChannelMaxCount, channels);
-  check_channels(*this, "sourceImage", source, secondary_.featureChannelOffset,
+  detail::check_channels(*this, "sourceImage", source, secondary_.featureChannelOffset,
                  secondary_.featureChannelMaxCount, channels);
   check_slopes(*this, neuron_, channels);
   if (!own.has_gradient()) {
@@ -601,7 +492,7 @@ void CNNBatchNormalizationGradient::record(detail::BinaryEncoding& e) const {
       e.recording, memo_, op,
       {in.gradient.view(), in.source.view(), array(BNState::mean_slot),
        array(BNState::variance_slot), array(BNState::gamma_slot), array(BNState::beta_slot),
-       detail::view_of(e.recording, slopes_, array_desc(state.channel_count())),
+       detail::view_of(e.recording, slopes_, detail::channel_desc(state.channel_count())),
        array(BNState::gradient_for_gamma_slot), array(BNState::gradient_for_beta_slot),
        array(BNState::sums_slot), e.destination});
   state.gradient_was_used();

@@ -50,9 +50,9 @@ void encode(Recording& recording, StepMemo& memo, const OpView& op,
 TensorView view_of(Recording& recording, const Buffer& buffer, TensorDesc desc,
                    std::size_t offset) {
   if (!buffer) return {};
-  const MemoryPtr& memory = BufferImpl::of(buffer)->memory;
-  recording.retain(memory);
-  return {desc, memory->data + offset};
+  const BufferImpl& impl = *BufferImpl::of(buffer);
+  recording.retain(impl.memory);
+  return {desc, impl.data() + offset};
 }
 
 ScratchTensor::ScratchTensor(Recording& recording, TensorDesc desc) : recording_(recording) {

@@ -44,7 +44,7 @@ struct ProvidedMemory final : Memory {
   HeapSource from;
 
   ProvidedMemory(Buffer buffer, HeapSource source)
-      : Memory(nullptr, BufferImpl::of(buffer)->memory->data, buffer.length()),
+      : Memory(nullptr, BufferImpl::of(buffer)->data(), buffer.length()),
         heap(std::move(buffer)),
         from(std::move(source)) {
     provided = true;
@@ -320,8 +320,8 @@ Footprint Recording::footprint() const {
   for (const Condition& condition : conditions_) {
     if (condition.predicates == nullptr) continue;
     for (const Predicate& one : condition.predicates->all) {
-      const Memory& memory = *BufferImpl::of(one.predicateBuffer())->memory;
-      found.memory.add_read(memory.data + one.predicateOffset(), sizeof(std::uint32_t));
+      const std::byte* words = BufferImpl::of(one.predicateBuffer())->data();
+      found.memory.add_read(words + one.predicateOffset(), sizeof(std::uint32_t));
     }
   }
   return found;

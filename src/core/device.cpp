@@ -113,14 +113,30 @@ void check_part(const detail::BufferImpl& buffer, const void* bytes, std::size_t
 
 }  // namespace
 
-void* Buffer::contents() const { return checked(impl_).memory->on_host(); }
+Buffer detail::BufferImpl::part(const Buffer& whole, std::size_t offset, std::size_t length) {
+  auto impl = std::make_shared<BufferImpl>(*of(whole));
+  impl->offset += offset;
+  impl->length = length;
+  impl->whole = of(whole);
+  return handle(std::move(impl));
+}
+void detail::BufferImpl::recycle(const Buffer& last, Recording& recording) {
+  const auto& impl = of(last);
+  if (impl.use_count() != 1 || (impl->whole && impl->whole.use_count() != 1)) return;
+  recording.recycle(impl->memory);
+}
+
+void* Buffer::contents() const {
+  const auto& impl = checked(impl_);
+  return impl.memory->on_host() + impl.offset;
+}
 void Buffer::copy_in(const void* bytes, std::size_t length, std::size_t offset) const {
   check_part(checked(impl_), bytes, length, offset);
-  if (length != 0) impl_->memory->copy_in(bytes, length, offset);
+  if (length != 0) impl_->memory->copy_in(bytes, length, impl_->offset + offset);
 }
 void Buffer::copy_out(void* bytes, std::size_t length, std::size_t offset) const {
   check_part(checked(impl_), bytes, length, offset);
-  if (length != 0) impl_->memory->copy_out(bytes, length, offset);
+  if (length != 0) impl_->memory->copy_out(bytes, length, impl_->offset + offset);
 }
 std::size_t Buffer::length() const { return checked(impl_).length; }
 Device Buffer::device() const { return checked(impl_).device; }

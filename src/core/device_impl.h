@@ -36,9 +36,16 @@ struct DeviceImpl : std::enable_shared_from_this<DeviceImpl> {
 struct BufferImpl {
   Device device;
   MemoryPtr memory;
+  std::size_t offset = 0;  // of the first byte in `memory`
   std::size_t length = 0;
   std::string label;
+  std::shared_ptr<BufferImpl> whole;  // the buffer that this is a part of, or null
 
+  [[nodiscard]] std::byte* data() const { return memory->data + offset; }
+  /// `length` bytes of a buffer from `offset` as a buffer of its own.
+  [[nodiscard]] static Buffer part(const Buffer& whole, std::size_t offset, std::size_t length);
+  /// Gives the memory of a temporary back where this is the last handle of it.
+  static void recycle(const Buffer& last, Recording& recording);
   [[nodiscard]] static Buffer handle(std::shared_ptr<BufferImpl> impl) {
     return Buffer(std::move(impl));
   }

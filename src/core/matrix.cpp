@@ -33,8 +33,7 @@ struct ArrayRecord {
 
 void ArrayRecord::release(Recording* recording) {
   if (!buffer) return;
-  const auto& impl = BufferImpl::of(buffer);
-  if (recording != nullptr && impl.use_count() == 1) recording->recycle(impl->memory);
+  if (recording != nullptr) BufferImpl::recycle(buffer, *recording);
   buffer = {};
 }
 
@@ -410,7 +409,7 @@ TensorView StridedArray::view(detail::Recording& recording) const {
                                  : static_cast<std::int64_t>(own.stack_bytes / element);
   const Buffer buffer = data();
   recording.retain(detail::BufferImpl::of(buffer)->memory);
-  return {desc, detail::BufferImpl::of(buffer)->memory->data + own.offset};
+  return {desc, detail::BufferImpl::of(buffer)->data() + own.offset};
 }
 
 void StridedArray::consume(detail::Recording& recording) const {

@@ -129,8 +129,7 @@ void State::release(detail::Recording* recording) {
   for (Resource& resource : resources_) {
     resource.image = {};
     if (!resource.buffer) continue;
-    const auto& impl = detail::BufferImpl::of(resource.buffer);
-    if (recording != nullptr && impl.use_count() == 1) recording->recycle(impl->memory);
+    if (recording != nullptr) detail::BufferImpl::recycle(resource.buffer, *recording);
     resource.buffer = {};
   }
 }

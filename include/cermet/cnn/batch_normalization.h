@@ -88,6 +88,7 @@ using BatchNormalizationOperators =
 #include <memory>
 #include <string>
 
+#include "cermet/cnn/channel_arrays.h"
 #include "cermet/cnn/kernel.h"
 #include "cermet/cnn/neuron.h"
 
@@ -95,8 +96,6 @@ namespace cermet {
 
 class CNNBatchNormalization;
 class CNNBatchNormalizationState;
-class CNNNormalizationGammaAndBetaState;
-class CNNNormalizationMeanAndVarianceState;
 using CNNBatchNormalizationStatePtr = std::shared_ptr<CNNBatchNormalizationState>;
 
 /// Where a graph takes the statistics of a batch normalisation from.
@@ -153,40 +152,6 @@ class CNNBatchNormalizationDataSource : public Codable {
   [[nodiscard]] virtual std::shared_ptr<CNNBatchNormalizationDataSource> copy(
       const Device& /*device*/) const {
     return nullptr;
-  }
-};
-
-/// Scale and bias as float32 buffers with one entry for each feature channel, or more.
-class CNNNormalizationGammaAndBetaState final : public State {
- public:
-  CNNNormalizationGammaAndBetaState(Buffer gamma, Buffer beta);
-  /// Undefined until written.
-  [[nodiscard]] static std::shared_ptr<CNNNormalizationGammaAndBetaState> temporaryState(
-      const CommandBuffer& commandBuffer, std::size_t numberOfFeatureChannels);
-  CNNNormalizationGammaAndBetaState(const detail::StateOrigin& origin,
-                                    std::size_t numberOfFeatureChannels);
-
-  [[nodiscard]] Buffer gamma() { return buffer(0); }
-  [[nodiscard]] Buffer beta() { return buffer(1); }
-  [[nodiscard]] std::string_view class_name() const override {
-    return "CNNNormalizationGammaAndBetaState";
-  }
-};
-
-/// Mean and variance as float32 buffers with one entry for each feature channel, or more.
-class CNNNormalizationMeanAndVarianceState final : public State {
- public:
-  CNNNormalizationMeanAndVarianceState(Buffer mean, Buffer variance);
-  /// Undefined until written.
-  [[nodiscard]] static std::shared_ptr<CNNNormalizationMeanAndVarianceState> temporaryState(
-      const CommandBuffer& commandBuffer, std::size_t numberOfFeatureChannels);
-  CNNNormalizationMeanAndVarianceState(const detail::StateOrigin& origin,
-                                       std::size_t numberOfFeatureChannels);
-
-  [[nodiscard]] Buffer mean() { return buffer(0); }
-  [[nodiscard]] Buffer variance() { return buffer(1); }
-  [[nodiscard]] std::string_view class_name() const override {
-    return "CNNNormalizationMeanAndVarianceState";
   }
 };
 
@@ -338,7 +303,7 @@ class CNNBatchNormalization final : public KernelOf<CNNKernel, BatchNormalizatio
 
   // For states.
   [[nodiscard]] const CNNBatchNormalizationState::Values& values() const {
-    return parameters_->values;
+    return arrays_.values();
   }
   [[nodiscard]] const std::shared_ptr<const void>& identity() const { return identity_; }
 
@@ -352,23 +317,16 @@ class CNNBatchNormalization final : public KernelOf<CNNKernel, BatchNormalizatio
                                     const Image& destination) const override;
 
  private:
-  // Steps in a command buffer use the addresses they were recorded with: a host reload makes new
-  // buffers, a device reload writes into these.
-  struct Parameters {
-    CNNBatchNormalizationState::Values values;
-  };
   using Slot = CNNBatchNormalizationState::Slot;
   /// The state as one of this kernel's; throws where it is not.
   CNNBatchNormalizationState& own_state(State* state) const;
   /// Takes the values at these slots from the data source.
   void load(std::initializer_list<Slot> slots);
-  void reload(const CommandBuffer& commandBuffer, State* state, const char* argument, Slot first,
-              const std::array<Buffer, 2>& values);
 
   std::shared_ptr<CNNBatchNormalizationDataSource> source_;
   std::size_t channels_ = 0;
-  std::shared_ptr<Parameters> parameters_;  // shared by copies until one of them reloads
-  std::shared_ptr<const void> identity_;    // shared by copies
+  detail::ChannelArrays<4> arrays_;
+  std::shared_ptr<const void> identity_;  // shared by copies
   NNNeuronDescriptor neuron_;
   Buffer slopes_;
 };
