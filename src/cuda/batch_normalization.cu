@@ -2,93 +2,13 @@
 // cnn/batch_normalization.h). Sums are double, per channel, over chunks of pixels whose size
 // depends on the shape alone; a second kernel adds the chunks in order.
 
-#include <algorithm>
-
 #include "cuda/activation.cuh"
-#include "cuda/tensor.cuh"
+#include "cuda/chunk_sums.cuh"
 
 namespace cermet::cuda {
 namespace {
 
-/// Blocks that sum have a thread for each of `lanes` adjacent channels of `rows` pixels.
-constexpr int lanes = 32, rows = block_threads / lanes;
-
-/// The pixels of a batch in chunks, a block for each chunk of `lanes` channels.
-struct Chunks {
-  Tensor of;
-  long long size;
-  int count, tiles;
-
-  explicit Chunks(const TensorDesc& desc) : of{desc, nullptr} {
-    constexpr long long smallest = 128, blocks = 1024;
-    tiles = (desc.c + lanes - 1) / lanes;
-    const long long most = std::max(1LL, blocks / tiles);
-    size = std::max(smallest, (of.pixels() + most - 1) / most);
-    count = static_cast<int>((of.pixels() + size - 1) / size);
-  }
-  [[nodiscard]] long long blocks() const { return static_cast<long long>(count) * tiles; }
-
-  __device__ int chunk() const { return static_cast<int>(blockIdx.x) / tiles; }
-  /// This thread's channel; beyond the last one in the last block.
-  __device__ int channel() const { return tile(static_cast<int>(blockIdx.x) % tiles); }
-  __device__ static int tile(int number) {
-    return number * lanes + static_cast<int>(threadIdx.x) % lanes;
-  }
-  __device__ long long pixels() const {
-    const long long left = of.pixels() - chunk() * size;
-    return left < size ? left : size;
-  }
-  /// visit(Index) for this thread's part of the block's pixels.
-  template <class Visit>
-  __device__ void for_each(Visit&& visit) const {
-    const int c = channel();
-    if (c >= of.desc.c) return;
-    const long long first = chunk() * size, end = first + pixels();
-    for (long long i = first + threadIdx.x / lanes; i < end; i += rows) {
-      Index at = index_of(i, of.desc.h, of.desc.w, 1);
-      at.c = c;
-      visit(at);
-    }
-  }
-};
-
-/// Of every chunk (slowest) and channel, in scratch: its mean and its sum of squared deviations, or
-/// its two sums.
-struct Parts {
-  double *first, *second;
-
-  Parts(const Chunks& chunks, void* scratch) : first(static_cast<double*>(scratch)) {
-    second = first + static_cast<long long>(chunks.count) * chunks.of.desc.c;
-  }
-  static std::size_t bytes(const Chunks& chunks) {
-    return 2 * static_cast<std::size_t>(chunks.count) * static_cast<std::size_t>(chunks.of.desc.c) *
-           sizeof(double);
-  }
-  /// The block's results, given by the threads of its first row.
-  __device__ void put(const Chunks& chunks, double a, double b) const {
-    const int c = chunks.channel();
-    if (threadIdx.x >= lanes || c >= chunks.of.desc.c) return;
-    const long long at = static_cast<long long>(chunks.chunk()) * chunks.of.desc.c + c;
-    first[at] = a;
-    second[at] = b;
-  }
-};
-
 // ---- statistics
-
-__global__ void chunk_statistics(Chunks chunks, Tensor source, Parts parts) {
-  begin_kernel();
-  const auto samples = static_cast<double>(chunks.pixels());
-  double sum = 0, squares = 0;
-  chunks.for_each([&](const Index& at) { sum += static_cast<double>(load(source, at)); });
-  const double mean = channel_sum(sum) / samples;
-  chunks.for_each([&](const Index& at) {
-    const double deviation = static_cast<double>(load(source, at)) - mean;
-    squares += deviation * deviation;
-  });
-  squares = channel_sum(squares);
-  parts.put(chunks, mean, squares);
-}
 
 /// Merges the chunks with each other and with the running sums. A block for each tile.
 __global__ void merge_statistics(Chunks chunks, Parts parts, bool restart, double* running,
@@ -96,11 +16,8 @@ __global__ void merge_statistics(Chunks chunks, Parts parts, bool restart, doubl
   begin_kernel();
   const int channels = chunks.of.desc.c, c = Chunks::tile(static_cast<int>(blockIdx.x));
   const int row = static_cast<int>(threadIdx.x) / lanes;
-  const auto samples = static_cast<double>(chunks.of.pixels());
-  const auto samples_of = [&](int chunk) {
-    const long long left = chunks.of.pixels() - chunk * chunks.size;
-    return static_cast<double>(left < chunks.size ? left : chunks.size);
-  };
+  const auto samples = static_cast<double>(chunks.set);
+  const auto samples_of = [&](int chunk) { return static_cast<double>(chunks.pixels(chunk)); };
   double sum = 0, squares = 0;
   if (c < channels) {
     for (int chunk = row; chunk < chunks.count; chunk += rows) {

@@ -189,8 +189,9 @@ class ConvolutionSubjectOf final : public SubjectOf<Forward, Gradient> {
   [[nodiscard]] std::unique_ptr<CNNGradientKernel> gradient(const Device& device) const override {
     return std::make_unique<Gradient>(device, source_);
   }
-  [[nodiscard]] std::vector<std::vector<float>> parameters(const StatePtr& state) const override {
-    auto& own = dynamic_cast<CNNConvolutionGradientState&>(*state);
+  [[nodiscard]] std::vector<std::vector<float>> parameters(
+      const StateBatch& states) const override {
+    auto& own = dynamic_cast<CNNConvolutionGradientState&>(*states[0]);
     const auto weights = own.gradientForWeights().template as<float>(),
                biases = own.gradientForBiases().template as<float>();
     return {{weights.begin(), weights.end()}, {biases.begin(), biases.end()}};

@@ -335,7 +335,7 @@ class Drive {
     const ImageBatch image = encode(buffer, p, s_.gradient_reads_result() ? p.result : p.source);
     finish(buffer);
     p.image = read(image);
-    p.parameters = s_.parameters(p.states[0]);
+    p.parameters = s_.parameters(p.states);
     return p;
   }
   [[nodiscard]] std::unique_ptr<CNNGradientKernel> gradient_kernel(const Bench& bench) const {
@@ -355,7 +355,7 @@ class Drive {
     report_.expect(what + ", image", region_of(part, got.image), wanted.image, tolerance);
     for (std::size_t i = 0; i < wanted.parameters.size(); ++i) {
       const auto& parameter = wanted.parameters[i];
-      report_.expect(what + (i == 0 ? ", weights" : ", biases"), got.parameters.at(i), parameter,
+      report_.expect(what + (i == 0 ? ", weights or gamma" : ", biases or beta"), got.parameters.at(i), parameter,
                      {1, 1, 1, static_cast<int>(parameter.size())}, parameter_tolerance);
     }
   }
@@ -429,7 +429,7 @@ class Drive {
                           tolerance());
       for (std::size_t i = 0; i < dx_.parameters.size(); ++i)
         report_.expect_same(
-            what + (i == 0 ? ", weights" : ", biases"), got.parameters.at(i), dx_.parameters[i],
+            what + (i == 0 ? ", weights or gamma" : ", biases or beta"), got.parameters.at(i), dx_.parameters[i],
             {1, 1, 1, static_cast<int>(dx_.parameters[i].size())}, false, tolerance());
     };
     const auto kernel = gradient_kernel(bench_);
@@ -468,7 +468,7 @@ class Drive {
       report_.expect_same(what + ", image", p.image, dx_.image, source_extents(),
                           length < source_.n && s_.bits_depend_on_batch(), tolerance());
       for (std::size_t i = 0; i < dx_.parameters.size(); ++i)  // another order of the sum
-        report_.expect(what + (i == 0 ? ", weights" : ", biases"), p.parameters.at(i),
+        report_.expect(what + (i == 0 ? ", weights or gamma" : ", biases or beta"), p.parameters.at(i),
                        std::vector<double>(dx_.parameters[i].begin(), dx_.parameters[i].end()),
                        {1, 1, 1, static_cast<int>(dx_.parameters[i].size())}, tolerance());
     };

@@ -37,8 +37,8 @@ class Subject {
   [[nodiscard]] virtual std::unique_ptr<CNNGradientKernel> gradient(const Device& device) const = 0;
   [[nodiscard]] virtual std::unique_ptr<CNNGradientKernel> copy(
       const CNNGradientKernel& kernel) const = 0;
-  /// Gradients of parameters that a gradient encode left in the state.
-  [[nodiscard]] virtual std::vector<std::vector<float>> parameters(const StatePtr&) const {
+  /// Gradients of parameters that a gradient encode left in the states.
+  [[nodiscard]] virtual std::vector<std::vector<float>> parameters(const StateBatch&) const {
     return {};
   }
 
