@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "cnn/state_runs.h"
 #include "cnn/written_region.h"
 
 namespace cermet {
@@ -41,42 +42,35 @@ TensorDesc mask_desc(const Dropout& op, std::int32_t images, std::int32_t h, std
                     op.maskStrideC != 0 ? c : 1, ElementType::uint8);
 }
 
-/// Calls use(first image, images, masks) for each run of states that are consecutive windows of one
-/// buffer: once for states that were made together. All masks have the extents `one`.
+/// Calls use(first image, images, masks) for each run of states whose masks, of extents `one`, lie
+/// one after the other.
 template <class Use>
-void for_each_run(detail::Recording& recording, const StateBatch& states, const TensorDesc& one,
-                  Use&& use) {
-  const auto state_of = [&](std::size_t i) {
-    return static_cast<CNNDropoutGradientState*>(states[i].get());
+void for_each_mask(detail::Recording& recording, const StateBatch& states, const TensorDesc& one,
+                   Use&& use) {
+  const auto mask_of = [&](std::size_t i) {
+    return static_cast<CNNDropoutGradientState*>(states[i].get())->mask_buffer();
   };
-  for (std::size_t first = 0, last = 0; first < states.size(); first = last) {
-    const Buffer masks = state_of(first)->masks();
-    const std::size_t index = state_of(first)->index();
-    for (last = first + 1; last < states.size(); ++last) {
-      if (!(state_of(last)->masks() == masks) || state_of(last)->index() != index + (last - first))
-        break;
-    }
-    TensorDesc desc = one;
-    desc.n = one.n * static_cast<std::int32_t>(last - first);
-    use(static_cast<std::int32_t>(first) * one.n, desc.n,
-        detail::view_of(recording, masks, desc, index * static_cast<std::size_t>(one.count())));
-  }
+  detail::for_each_run(states.size(), mask_of, [&](std::int32_t first, std::int32_t count) {
+    TensorDesc masks = one;
+    masks.n = one.n * count;
+    use(first * one.n, masks.n,
+        detail::view_of(recording, mask_of(static_cast<std::size_t>(first)), masks));
+  });
 }
 
 }  // namespace
 
 // ---- state --------------------------------------------------------------------------------------
 
-CNNDropoutGradientState::CNNDropoutGradientState(const detail::StateOrigin& origin, Buffer masks,
-                                                 std::size_t index, const TensorDesc& mask,
+CNNDropoutGradientState::CNNDropoutGradientState(const detail::StateOrigin& origin, Buffer mask,
+                                                 const TensorDesc& extents,
                                                  const CNNDropout& dropout)
     : NNGradientState(origin),
-      index_(index),
-      mask_(mask),
+      mask_(extents),
       keep_(dropout.keepProbability()),
       strides_(dropout.maskStrideInPixels()) {
-  add_buffer(masks.length());
-  set_buffer(0, std::move(masks));
+  add_buffer(mask.length());
+  set_buffer(0, std::move(mask));
 }
 
 std::vector<std::uint8_t> CNNDropoutGradientState::maskData() {
@@ -84,10 +78,7 @@ std::vector<std::uint8_t> CNNDropoutGradientState::maskData() {
     fail({class_name(), label(), "maskData", "of a temporary state", "a permanent state",
           "Encode with destinationStateIsTemporary false."});
   }
-  const auto bytes = static_cast<std::size_t>(mask_.count());
-  std::vector<std::uint8_t> values(bytes);
-  masks().copy_out(values.data(), bytes, index_ * bytes);
-  return values;
+  return mask_buffer().values<std::uint8_t>();
 }
 
 // ---- forward ------------------------------------------------------------------------------------
@@ -116,11 +107,12 @@ StateBatch CNNDropout::make_state_batch(const detail::StateOrigin& origin,
       first >= have ? 0 : std::min(sourceFeatureChannelMaxCount(), have - first);
   const TensorDesc mask = mask_desc(op_, region.images, region.height, region.width,
                                     static_cast<std::int32_t>(channels));
-  const Buffer masks =
-      origin.make_buffer(sources.size() * static_cast<std::size_t>(mask.count()), false);
+  const auto bytes = static_cast<std::size_t>(mask.count());
+  const Buffer masks = origin.make_buffer(sources.size() * bytes, false);
   std::vector<StatePtr> states;
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    states.push_back(std::make_shared<CNNDropoutGradientState>(origin, masks, i, mask, *this));
+    states.push_back(std::make_shared<CNNDropoutGradientState>(
+        origin, detail::part_of(masks, i, bytes), mask, *this));
   }
   return states;
 }
@@ -163,7 +155,7 @@ void CNNDropout::record(detail::UnaryEncoding& e) const {
     return;
   }
   const TensorDesc one = e.states->at<CNNDropoutGradientState>(0)->mask();
-  for_each_run(e.recording, *e.states, one,
+  for_each_mask(e.recording, *e.states, one,
                [&](std::int32_t first, std::int32_t count, const TensorView& masks) {
                  scalars.first_image = e.first_image + static_cast<std::uint32_t>(first);
                  encode({detail::images(source.view(), first, count), masks,
@@ -238,7 +230,7 @@ void CNNDropoutGradient::record(detail::BinaryEncoding& e) const {
   DropoutGradient op = op_;
   op.shiftX = static_cast<std::int32_t>(secondaryOffset().x);
   op.shiftY = static_cast<std::int32_t>(secondaryOffset().y);
-  for_each_run(e.recording, *e.states, one,
+  for_each_mask(e.recording, *e.states, one,
                [&](std::int32_t first, std::int32_t count, const TensorView& masks) {
                  detail::encode(e.recording, memo_, op,
                                 {detail::images(gradient.view(), first, count), masks,

@@ -32,13 +32,13 @@ ImageDescriptor CNNScaleGradientState::destinationImageDescriptor(
 
 CNNInstanceNormalizationGradientState::CNNInstanceNormalizationGradientState(
     const detail::StateOrigin& origin, const CNNInstanceNormalization& kernel, Arrays gradients)
-    : CNNScaleGradientState(origin, kernel.operation(), kernel.channel_count(), kernel.scale(),
+    : CNNScaleGradientState(origin, kernel.normalization(), kernel.channel_count(), kernel.scale(),
                             gradients),
       kernel_(&kernel) {}
 
 CNNGroupNormalizationGradientState::CNNGroupNormalizationGradientState(
     const detail::StateOrigin& origin, const CNNGroupNormalization& kernel, Arrays gradients)
-    : CNNScaleGradientState(origin, kernel.operation(), kernel.channel_count(), kernel.scale(),
+    : CNNScaleGradientState(origin, kernel.normalization(), kernel.channel_count(), kernel.scale(),
                             gradients),
       kernel_(&kernel) {}
 
@@ -249,12 +249,12 @@ void ScaledNormalizationGradient<Self, GradientState>::record(detail::BinaryEnco
     this->complain("gradientStates", count_of(1) + " for " + std::to_string(count) + " images",
                    "a state for each image");
   }
-  const GroupNormalization op = state_of(0)->operation();
+  const GroupNormalization op = state_of(0)->normalization();
   const std::size_t channels = state_of(0)->channel_count();
   for (std::size_t i = 0; i < count; ++i) {
     const auto own = e.states->template at<GradientState>(i);
-    if (own && own->channel_count() == channels && own->operation().groups == op.groups &&
-        own->operation().epsilon == op.epsilon && own->gamma() == state_of(0)->gamma())
+    if (own && own->channel_count() == channels && own->normalization().groups == op.groups &&
+        own->normalization().epsilon == op.epsilon && own->gamma() == state_of(0)->gamma())
       continue;
     this->complain("gradientStates", "of different kernels", "states of one forward encode");
   }

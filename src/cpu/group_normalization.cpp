@@ -10,7 +10,8 @@
 namespace cermet::cpu {
 namespace {
 
-/// A number in two floats, so that the mean is subtracted as if it were exact.
+/// A number in two floats, so that a mean is subtracted as if it were exact: what cancels gives 0,
+/// however small epsilon is.
 struct Split {
   float high = 0, low = 0;
   void operator=(double value) {
@@ -148,7 +149,7 @@ StepPtr prepare(const GroupNormalizationGradient& op, Descs descs, Engine& engin
                    for_beta = descs[Op::gradientForBeta];
   const std::int64_t images = source.n / for_gamma.n;  // that share a sum
   const Plan plan(op.forward, source, engine);
-  constexpr std::int64_t arrays = 6;  // 1/s, A, B; high, low, scale, level, tilt as floats
+  constexpr std::int64_t arrays = 6;  // 1/s, A, B; six of floats
   const auto body = [=](const Args& args) {
     const auto* gamma = args.at<const float>(Op::gamma);
     const auto one_image = [&](std::int64_t n, int workers, double* sums) {
@@ -156,16 +157,13 @@ StepPtr prepare(const GroupNormalizationGradient& op, Descs descs, Engine& engin
       double* inverse = sums + 2 * plan.chunks.count * channels;
       double *weighted = inverse + channels, *tilted = weighted + channels;
       auto* high = reinterpret_cast<float*>(tilted + channels);
-      float *low = high + channels, *unit = low + channels, *scale = unit + channels,
-            *level = scale + channels, *tilt = level + channels;
+      float *low = high + channels, *unit = low + channels, *level = unit + channels,
+            *rest = level + channels, *tilt = rest + channels;
       const float* x = pixel(args.at<const float>(Op::source), source, n, 0, 0);
       const float* g = pixel(args.at<const float>(Op::gradient), gradient, n, 0, 0);
       float* dx = pixel(args.at(Op::destination), destination, n, 0, 0);
       plan.statistics(x, workers, sums, high, low, inverse);
-      for (std::int64_t c = 0; c < channels; ++c) {
-        unit[c] = static_cast<float>(inverse[c]);
-        scale[c] = static_cast<float>(double{gamma[c]} * inverse[c]);
-      }
+      for (std::int64_t c = 0; c < channels; ++c) unit[c] = static_cast<float>(inverse[c]);
       plan.chunks.sum(workers, sums, 2 * channels,
                       [&](std::int64_t, std::int64_t j, std::int64_t i, double* own) {
                         const float* values = pixel(x, source, 0, j, i);
@@ -187,14 +185,15 @@ StepPtr prepare(const GroupNormalizationGradient& op, Descs descs, Engine& engin
         weighted[c] = double{gamma[c]} * b;
         tilted[c] = double{gamma[c]} * a;
       }
-      const auto means = [&](const double* values, float* to) {
-        plan.for_each_group(values, [&](std::int64_t from, double sum) {
-          const double mean = sum / plan.samples() * inverse[from];
-          std::fill_n(to + from, plan.width, static_cast<float>(mean));
-        });
-      };
-      means(weighted, level);
-      means(tilted, tilt);
+      plan.for_each_group(weighted, [&](std::int64_t from, double sum) {
+        Split mean;
+        mean = sum / plan.samples();
+        std::fill_n(level + from, plan.width, mean.high);
+        std::fill_n(rest + from, plan.width, mean.low);
+      });
+      plan.for_each_group(tilted, [&](std::int64_t from, double sum) {
+        std::fill_n(tilt + from, plan.width, static_cast<float>(sum / plan.samples()));
+      });
       for_each_pixel(workers, plan.source, [&](std::int64_t, std::int64_t j, std::int64_t i) {
         const float* values = pixel(x, source, 0, j, i);
         const float* incoming = pixel(g, gradient, 0, j, i);
@@ -202,7 +201,8 @@ StepPtr prepare(const GroupNormalizationGradient& op, Descs descs, Engine& engin
 #pragma omp simd
         for (std::int64_t c = 0; c < channels; ++c) {
           const float normalized = ((values[c] - high[c]) - low[c]) * unit[c];
-          to[c] = std::fma(scale[c], incoming[c], -std::fma(normalized, tilt[c], level[c]));
+          const float above = std::fma(gamma[c], incoming[c], -level[c]) - rest[c];
+          to[c] = unit[c] * std::fma(-normalized, tilt[c], above);
         }
       });
     };

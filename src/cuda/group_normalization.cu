@@ -8,13 +8,18 @@ namespace {
 
 /// What the pixels of a channel of an image need.
 struct Factors {
-  float mean, rest;    // the mean in two floats, so that it is subtracted as if it were exact
-  float unit, scale;   // 1/s, gamma/s
-  float shift;         // beta
-  float level, tilt;   // of the gradient: A/(m*s), B/(m*s)
+  float mean, rest;   // in two floats, so that it is subtracted as if it were exact
+  float unit, scale;  // 1/s, gamma/s
+  float gamma, beta;
+  float level, level_rest, tilt;  // of the gradient: A/m in two floats, B/m
 
   __device__ float deviation(float x) const { return (x - mean) - rest; }
 };
+
+__device__ void split(double value, float& high, float& low) {
+  high = static_cast<float>(value);
+  low = static_cast<float>(value - static_cast<double>(high));
+}
 
 /// The groups of one image.
 struct Groups {
@@ -49,11 +54,11 @@ __global__ void merge_statistics(Chunks chunks, Parts parts, Groups of, Factors*
   const double unit = 1.0 / sqrt(block_sum(squares) / samples + of.epsilon);
   for (int c = first + static_cast<int>(threadIdx.x); c < first + of.width; c += block_threads) {
     Factors own{};
-    own.mean = static_cast<float>(mean);
-    own.rest = static_cast<float>(mean - static_cast<double>(own.mean));
+    split(mean, own.mean, own.rest);
     own.unit = static_cast<float>(unit);
     own.scale = static_cast<float>(static_cast<double>(of.gamma[c]) * unit);
-    own.shift = of.beta != nullptr ? of.beta[c] : 0.0F;
+    own.gamma = of.gamma[c];
+    own.beta = of.beta != nullptr ? of.beta[c] : 0.0F;
     factors[static_cast<long long>(image) * of.channels + c] = own;
   }
 }
@@ -62,7 +67,7 @@ __global__ void normalize(const Factors* factors, Tensor source, Tensor destinat
   begin_kernel();
   for (const Index at : elements(source)) {
     const Factors& own = factors[static_cast<long long>(at.n) * source.desc.c + at.c];
-    store(destination, at, fmaf(own.deviation(load(source, at)), own.scale, own.shift));
+    store(destination, at, fmaf(own.deviation(load(source, at)), own.scale, own.beta));
   }
 }
 
@@ -117,8 +122,8 @@ __global__ void merge_groups(Chunks chunks, Parts parts, Groups of, Factors* fac
   const double samples = static_cast<double>(chunks.set) * of.width;
   for (int c = first + static_cast<int>(threadIdx.x); c < first + of.width; c += block_threads) {
     Factors& own = factors[static_cast<long long>(image) * of.channels + c];
-    own.level = static_cast<float>(level / samples * static_cast<double>(own.unit));
-    own.tilt = static_cast<float>(tilt / samples * static_cast<double>(own.unit));
+    split(level / samples, own.level, own.level_rest);
+    own.tilt = static_cast<float>(tilt / samples);
   }
 }
 
@@ -144,8 +149,8 @@ __global__ void normalize_gradient(const Factors* factors, Tensor gradient, Tens
   for (const Index at : elements(source)) {
     const Factors& own = factors[static_cast<long long>(at.n) * source.desc.c + at.c];
     const float normalized = own.deviation(load(source, at)) * own.unit;
-    const float mean = fmaf(normalized, own.tilt, own.level);
-    store(destination, at, fmaf(own.scale, load(gradient, at), -mean));
+    const float above = fmaf(own.gamma, load(gradient, at), -own.level) - own.level_rest;
+    store(destination, at, own.unit * fmaf(-normalized, own.tilt, above));
   }
 }
 

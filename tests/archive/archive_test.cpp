@@ -270,6 +270,8 @@ TEST(ArchivedClasses, are_all_kernels_of_the_public_headers) {
                                     "NNReduceUnary",
                                     "NNReduceBinary",
                                     "ReduceKernel",
+                                    "ScaledNormalization",
+                                    "ScaledNormalizationGradient",
                                     "WeightedReduceKernel",
                                     "NNOptimizer",
                                     "SoftMaxKernel",

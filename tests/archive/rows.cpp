@@ -294,6 +294,33 @@ Bits run_normalization(Kernel& kernel) {
   return bits;
 }
 
+template <class Base>
+class TestScale : public Base {
+ public:
+  [[nodiscard]] std::size_t numberOfFeatureChannels() const override { return 4; }
+  [[nodiscard]] const float* gamma() override { return gamma_.data(); }
+  [[nodiscard]] const float* beta() override { return beta_.data(); }
+  [[nodiscard]] std::string label() const override { return ""; }
+
+ private:
+  std::vector<float> gamma_ = floats(4, 51), beta_ = floats(4, 52);
+};
+class TestGroups final : public TestScale<CNNGroupNormalizationDataSource> {
+ public:
+  [[nodiscard]] std::size_t numberOfGroups() const override { return 2; }
+  void setNumberOfGroups(std::size_t) override {}
+};
+template <class K, class Source>
+std::unique_ptr<K> scaling(const Device& device) {
+  auto k = std::make_unique<K>(device, std::make_shared<Source>());
+  k->setEpsilon(0.25F);
+  k->setSourceFeatureChannelMaxCount(4);
+  return k;
+}
+template <class K, class Source>
+Bits run_scaling_gradient(Kernel& kernel) {
+  return run_gradient(kernel, *scaling<K, Source>(kernel.device()));
+}
 CNNLossDescriptor loss_descriptor() {
   auto d = CNNLossDescriptor::cnnLossDescriptor(CNNLossType::SoftMaxCrossEntropy,
                                                 CNNReductionType::Mean);
@@ -610,6 +637,18 @@ std::vector<ArchiveRow> made() {
             return std::make_unique<CNNBatchNormalizationGradient>(device, slopes());
           },
           run_normalization),
+      row<CNNInstanceNormalization>(
+          "CNNInstanceNormalization",
+          scaling<CNNInstanceNormalization, TestScale<CNNInstanceNormalizationDataSource>>,
+          run_unary),
+      plain<CNNInstanceNormalizationGradient>(
+          "CNNInstanceNormalizationGradient",
+          run_scaling_gradient<CNNInstanceNormalization,
+                               TestScale<CNNInstanceNormalizationDataSource>>),
+      row<CNNGroupNormalization>("CNNGroupNormalization",
+                                 scaling<CNNGroupNormalization, TestGroups>, run_unary),
+      plain<CNNGroupNormalizationGradient>(
+          "CNNGroupNormalizationGradient", run_scaling_gradient<CNNGroupNormalization, TestGroups>),
       convolution<CNNConvolution>("CNNConvolution"),
       convolution<CNNFullyConnected>("CNNFullyConnected"),
       convolution_gradient<CNNConvolutionGradient, CNNConvolution>("CNNConvolutionGradient"),

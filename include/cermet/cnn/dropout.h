@@ -51,12 +51,12 @@ namespace cermet {
 
 class CNNDropout;
 
-/// The mask of one image's forward encode. States made together are windows of one buffer, so that
-/// a batch is one step; they are not shared between images.
+/// The mask of one image's forward encode. States made together are parts of one buffer, so that a
+/// batch is one step; they are not shared between images.
 class CNNDropoutGradientState final : public NNGradientState {
  public:
-  CNNDropoutGradientState(const detail::StateOrigin& origin, Buffer masks, std::size_t index,
-                          const TensorDesc& mask, const CNNDropout& dropout);
+  CNNDropoutGradientState(const detail::StateOrigin& origin, Buffer mask,
+                          const TensorDesc& extents, const CNNDropout& dropout);
 
   /// A copy of the mask, one byte an element: 1 kept, 0 dropped; row-major y, x, channel with the
   /// extents (stride Y ? H : 1) x (stride X ? W : 1) x (stride of channels ? C : 1) of the region
@@ -70,12 +70,9 @@ class CNNDropoutGradientState final : public NNGradientState {
   [[nodiscard]] const Size& maskStrideInPixels() const { return strides_; }
   /// Extents of this state's mask; n counts the images inside one image object.
   [[nodiscard]] const TensorDesc& mask() const { return mask_; }
-  /// The buffer of the whole batch, and which window of it is this state's.
-  [[nodiscard]] Buffer masks() { return buffer(0); }
-  [[nodiscard]] std::size_t index() const { return index_; }
+  [[nodiscard]] Buffer mask_buffer() { return buffer(0); }
 
  private:
-  std::size_t index_;
   TensorDesc mask_;
   float keep_;
   Size strides_;

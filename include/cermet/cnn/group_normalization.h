@@ -112,7 +112,7 @@ class CNNScaleGradientState : public NNGradientState {
 
   // For kernels.
   /// The arguments of the forward operator.
-  [[nodiscard]] const GroupNormalization& operation() const { return op_; }
+  [[nodiscard]] const GroupNormalization& normalization() const { return op_; }
   [[nodiscard]] std::size_t channel_count() const { return channels_; }
   [[nodiscard]] ImageDescriptor destinationImageDescriptor(
       std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates, Kernel& kernel,
@@ -184,7 +184,7 @@ class ScaledNormalization : public Concrete<Self, CNNKernel> {
       const std::shared_ptr<CNNNormalizationGammaAndBetaState>& gammaAndBetaState);
 
   // For states.
-  [[nodiscard]] const GroupNormalization& operation() const { return op_; }
+  [[nodiscard]] const GroupNormalization& normalization() const { return op_; }
   [[nodiscard]] std::size_t channel_count() const { return channels_; }
   [[nodiscard]] const std::array<Buffer, 2>& scale() const { return scale_.values(); }
 
