@@ -207,10 +207,16 @@ CNNConvolutionWeightsAndBiasesState::temporaryCNNConvolutionWeightsAndBiasesStat
 
 CNNConvolutionGradientState::CNNConvolutionGradientState(const detail::StateOrigin& origin,
                                                          const CNNConvolution& convolution)
+    : CNNConvolutionGradientState(origin, &convolution,
+                                  convolution.parameters()->weights.length() / sizeof(float),
+                                  convolution.outputFeatureChannels()) {}
+CNNConvolutionGradientState::CNNConvolutionGradientState(const detail::StateOrigin& origin,
+                                                         const CNNConvolution* convolution,
+                                                         std::size_t weights, std::size_t biases)
     : NNGradientState(origin),
-      convolution_(&convolution),
-      weight_count_(convolution.parameters()->weights.length() / sizeof(float)),
-      bias_count_(convolution.outputFeatureChannels()) {
+      convolution_(convolution),
+      weight_count_(weights),
+      bias_count_(biases) {
   add_buffer(weight_count_ * sizeof(float));
   add_buffer(bias_count_ * sizeof(float));
   if (origin.recording != nullptr) {
@@ -324,20 +330,7 @@ void CNNConvolution::reloadWeightsAndBiases(
 
 std::shared_ptr<CNNConvolutionWeightsAndBiasesState> CNNConvolution::exportWeightsAndBiases(
     const CommandBuffer& commandBuffer, bool resultStateCanBeTemporary) const {
-  detail::Recording& recording = commandBuffer.recording();
-  const auto origin = resultStateCanBeTemporary ? detail::StateOrigin::temporary(commandBuffer)
-                                                : detail::StateOrigin::permanent(device());
-  auto state = std::make_shared<CNNConvolutionWeightsAndBiasesState>(
-      origin, shape_->weight_count(), weights_->biases ? shape_->outputs : 0);
-  detail::StepMemo memo;
-  const auto copy = [&](const Buffer& from, const Buffer& to, std::size_t count) {
-    const TensorDesc flat = flat_desc(static_cast<std::int64_t>(count));
-    detail::encode(recording, memo, Copy{},
-                   {detail::view_of(recording, from, flat), detail::view_of(recording, to, flat)});
-  };
-  copy(weights_->weights, state->weights(), shape_->weight_count());
-  if (weights_->biases) copy(weights_->biases, state->biases(), shape_->outputs);
-  return state;
+  return weights_->exported(commandBuffer, *shape_, resultStateCanBeTemporary);
 }
 
 // ---- gradients

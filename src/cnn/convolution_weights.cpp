@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "cermet/cnn/convolution_transpose.h"
 #include "cermet/ops/copy.h"
 
 namespace cermet::detail {
@@ -191,6 +192,27 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::code(
   return std::make_shared<ConvolutionShape>(std::move(fields));
 }
 
+std::shared_ptr<const ConvolutionShape> ConvolutionShape::transpose_of(
+    const std::shared_ptr<const ConvolutionShape>& shape, std::string_view kernel,
+    const std::string& label) {
+  if (shape->multiplier != 0) {
+    fail({kernel, label, "the descriptor", "depthwise", "a plain convolution descriptor",
+          "Use groups for transposed convolutions of a few channels each."});
+  }
+  auto transposed = std::make_shared<ConvolutionShape>(*shape);
+  transposed->transposed = true;
+  return transposed;
+}
+
+ConvolutionShape ConvolutionShape::adjoint() const {
+  ConvolutionShape shape = *this;
+  std::swap(shape.inputs, shape.outputs);
+  shape.neuron = {};
+  shape.folding = {};
+  shape.transposed = false;
+  return shape;
+}
+
 TensorDesc ConvolutionShape::weights_desc() const {
   return dense_desc(static_cast<std::int32_t>(outputs), static_cast<std::int32_t>(kernelHeight),
                     static_cast<std::int32_t>(kernelWidth),
@@ -209,6 +231,28 @@ Window ConvolutionShape::window(ImageEdgeMode edge) const {
           i32(dilationY),
           edge == ImageEdgeMode::Clamp ? 1 : 0};
 }
+
+namespace {
+
+/// What the operator ConvolutionAdjointWeights makes.
+std::vector<float> adjoint_weights(const std::vector<float>& weights,
+                                   const ConvolutionShape& shape) {
+  std::vector<float> adjoint(weights.size());
+  const std::size_t taps = shape.kernelHeight * shape.kernelWidth;
+  const std::size_t inputs = shape.inputs / shape.groups, outputs = shape.outputs / shape.groups;
+  std::size_t from = 0;
+  for (std::size_t k = 0; k < shape.outputs; ++k) {
+    for (std::size_t tap = 0; tap < taps; ++tap) {
+      for (std::size_t c = 0; c < inputs; ++c) {
+        const std::size_t input = k / outputs * inputs + c;
+        adjoint[(input * taps + taps - 1 - tap) * outputs + k % outputs] = weights[from++];
+      }
+    }
+  }
+  return adjoint;
+}
+
+}  // namespace
 
 std::shared_ptr<ConvolutionWeights> ConvolutionWeights::make(const Device& device,
                                                              std::vector<float> weights,
@@ -233,6 +277,11 @@ std::shared_ptr<ConvolutionWeights> ConvolutionWeights::make(const Device& devic
   result->half = half;
   result->weights = device.makeBuffer(weights.data(), weights.size() * sizeof(float));
   if (!bias.empty()) result->biases = device.makeBuffer(bias.data(), bias.size() * sizeof(float));
+  if (shape.transposed) {
+    const std::vector<float> rotated = adjoint_weights(weights, shape);
+    result->adjoint = std::make_shared<ConvolutionWeights>();
+    result->adjoint->weights = device.makeBuffer(rotated.data(), rotated.size() * sizeof(float));
+  }
   if (const auto& slopes = shape.neuron.data(); !slopes.empty()) {
     result->slopes = device.makeBuffer(slopes.data(), slopes.size() * sizeof(float));
   }
@@ -248,6 +297,7 @@ std::shared_ptr<ConvolutionWeights> ConvolutionWeights::on(const Device& device)
   other->biases = copied(biases);
   other->slopes = copied(slopes);
   other->half = half;
+  if (adjoint) other->adjoint = adjoint->on(device);
   return other;
 }
 
@@ -282,6 +332,15 @@ LateSlot ConvolutionWeights::late(std::size_t slot,
   };
   return {slot, &owner, resolve};
 }
+LateSlot ConvolutionWeights::late_adjoint(std::size_t slot,
+                                          const std::shared_ptr<ConvolutionWeights>& owner) {
+  const auto resolve = [](const void* member, Recording& recording, const Step& step,
+                          std::size_t at, const TensorDesc& master) {
+    return (*static_cast<const std::shared_ptr<ConvolutionWeights>*>(member))
+        ->adjoint->view(recording, step, at, master);
+  };
+  return {slot, &owner, resolve};
+}
 
 TensorView ConvolutionWeights::view(Recording& recording, const Step& step, std::size_t slot,
                                     const TensorDesc& desc) {
@@ -310,8 +369,17 @@ TensorView ConvolutionWeights::view(Recording& recording, const Step& step, std:
   return {wanted, fresh.memory->data};
 }
 
-void ConvolutionWeights::refresh(Recording& recording, const TensorDesc& desc) {
+void ConvolutionWeights::refresh(Recording& recording, const ConvolutionShape& shape) {
   const Recording::Always always(recording);
+  const TensorDesc desc = shape.weights_desc();
+  if (adjoint) {
+    ConvolutionAdjointWeights op;
+    op.groups = static_cast<std::int32_t>(shape.groups);
+    const ConvolutionShape other = shape.adjoint();
+    encode(recording, adjoint_memo_, op,
+           {master(recording, desc), adjoint->master(recording, other.weights_desc())});
+    adjoint->refresh(recording, other);
+  }
   for (Packed& copy : packed_) {
     recording.retain(copy.memory);
     encode(recording, copy.memo, Copy{}, {master(recording, desc), {copy.desc, copy.memory->data}});
@@ -338,7 +406,25 @@ void ConvolutionWeights::reload(Recording& recording, CNNConvolutionWeightsAndBi
   copy(weights_memo_, state.weights(), state.weightsOffset(), weights, shape.weight_count(), half);
   if (biases && state.biases())
     copy(biases_memo_, state.biases(), state.biasesOffset(), biases, shape.outputs, false);
-  refresh(recording, shape.weights_desc());
+  refresh(recording, shape);
+}
+
+std::shared_ptr<CNNConvolutionWeightsAndBiasesState> ConvolutionWeights::exported(
+    const CommandBuffer& commandBuffer, const ConvolutionShape& shape,
+    bool can_be_temporary) const {
+  Recording& recording = commandBuffer.recording();
+  const auto origin = can_be_temporary ? StateOrigin::temporary(commandBuffer)
+                                       : StateOrigin::permanent(recording.device());
+  auto state = std::make_shared<CNNConvolutionWeightsAndBiasesState>(origin, shape.weight_count(),
+                                                                     biases ? shape.outputs : 0);
+  StepMemo memo;
+  const auto copy = [&](const Buffer& from, const Buffer& to, std::size_t count) {
+    const TensorDesc flat = flat_desc(static_cast<std::int64_t>(count));
+    encode(recording, memo, Copy{}, {view_of(recording, from, flat), view_of(recording, to, flat)});
+  };
+  copy(weights, state->weights(), shape.weight_count());
+  if (biases) copy(biases, state->biases(), shape.outputs);
+  return state;
 }
 
 namespace {
@@ -440,6 +526,10 @@ void reload_from_state(std::shared_ptr<ConvolutionWeights>& weights, const Kerne
     own->half = weights->half;
     own->slopes = weights->slopes;
     own->weights = kernel.device().makeBuffer(weights->weights.length());
+    if (weights->adjoint) {
+      own->adjoint = std::make_shared<ConvolutionWeights>();
+      own->adjoint->weights = kernel.device().makeBuffer(weights->weights.length());
+    }
     if (weights->biases) {
       own->biases = kernel.device().makeBuffer(weights->biases.length());
       const TensorDesc flat = flat_desc(static_cast<std::int64_t>(shape.outputs));

@@ -16,6 +16,7 @@ struct ConvolutionShape {
               groups = 1, dilationX = 1, dilationY = 1, multiplier = 0;
   NNNeuronDescriptor neuron;
   CNNConvolutionDescriptor::Folding folding;
+  bool transposed = false;  // weights come with those of the adjoint
 
   /// Throws InvalidArgument in the name of `kernel`.
   static std::shared_ptr<const ConvolutionShape> of(const CNNConvolutionDescriptor& descriptor,
@@ -34,6 +35,12 @@ struct ConvolutionShape {
     return outputs * kernelHeight * kernelWidth * inputs_of_group();
   }
   [[nodiscard]] TensorDesc weights_desc() const;
+  /// The same for a transposed convolution; throws where there is none.
+  static std::shared_ptr<const ConvolutionShape> transpose_of(
+      const std::shared_ptr<const ConvolutionShape>& shape, std::string_view kernel,
+      const std::string& label);
+  /// The convolution whose data gradient a transposed one is.
+  [[nodiscard]] ConvolutionShape adjoint() const;
   /// Stride, dilation, size and edges; pads are the caller's.
   [[nodiscard]] Window window(ImageEdgeMode edge) const;
 };
@@ -41,9 +48,10 @@ struct ConvolutionShape {
 /// The master and what is derived from it. Steps in a command buffer use the addresses they were
 /// recorded with, so a host reload makes a new object and a device reload writes into this one.
 struct ConvolutionWeights {
-  Buffer weights, biases;  // biases nil: none
-  Buffer slopes;           // of a fused PReLU
-  bool half = false;       // values are rounded to half precision
+  Buffer weights, biases;                       // biases nil: none
+  Buffer slopes;                                // of a fused PReLU
+  bool half = false;                            // values are rounded to half precision
+  std::shared_ptr<ConvolutionWeights> adjoint;  // of a transposed convolution, made from `weights`
 
   /// Loads through the data source (load ... purge), de-quantises, folds, rounds.
   static std::shared_ptr<ConvolutionWeights> load(const Device& device,
@@ -65,12 +73,18 @@ struct ConvolutionWeights {
   /// Slot `slot` of an encode: the weights that `owner`, a kernel's member, has at that time.
   [[nodiscard]] static LateSlot late(std::size_t slot,
                                      const std::shared_ptr<ConvolutionWeights>& owner);
+  [[nodiscard]] static LateSlot late_adjoint(std::size_t slot,
+                                             const std::shared_ptr<ConvolutionWeights>& owner);
 
+  /// A float32 copy as a state, permanent unless a temporary is allowed.
+  [[nodiscard]] std::shared_ptr<CNNConvolutionWeightsAndBiasesState> exported(
+      const CommandBuffer& commandBuffer, const ConvolutionShape& shape,
+      bool can_be_temporary) const;
   /// Overwrites the master from a state in command buffer order and refreshes the packed copies.
   void reload(Recording& recording, CNNConvolutionWeightsAndBiasesState& state,
               const ConvolutionShape& shape);
   /// Brings packed copies up to date after the master was changed in command buffer order.
-  void refresh(Recording& recording, const TensorDesc& desc);
+  void refresh(Recording& recording, const ConvolutionShape& shape);
 
  private:
   struct Packed {
@@ -81,7 +95,7 @@ struct ConvolutionWeights {
     StepMemo memo;                             // of the copy
   };
   std::vector<Packed> packed_;
-  StepMemo weights_memo_, biases_memo_;  // of a reload
+  StepMemo weights_memo_, biases_memo_, adjoint_memo_;  // of a reload
 };
 
 /// The data source and the weights of an archive, to write or to read. A source that can be

@@ -477,6 +477,10 @@ ArchiveRow convolution(std::string name) {
         auto k =
             std::make_unique<K>(device, test_weights(false, std::is_same_v<K, CNNFullyConnected>));
         k->setAccumulatorPrecisionOption(NNConvolutionAccumulatorPrecisionOption::Half);
+        if constexpr (std::is_same_v<K, CNNConvolutionTranspose>) {
+          k->setKernelOffsetX(-1);
+          k->setKernelOffsetY(2);
+        }
         return k;
       },
       run_convolution<K>);
@@ -489,7 +493,8 @@ ArchiveRow convolution_gradient(std::string name) {
       [](const Device& device) {
         auto k = std::make_unique<K>(device, test_weights(false, connected));
         k->setGradientOption(CNNConvolutionGradientOption::GradientWithData);
-        k->setSerializeWeightsAndBiases(true);
+        if constexpr (requires { k->setSerializeWeightsAndBiases(true); })
+          k->setSerializeWeightsAndBiases(true);
         return k;
       },
       [](Kernel& kernel) {
@@ -647,13 +652,16 @@ std::vector<ArchiveRow> made() {
                                TestScale<CNNInstanceNormalizationDataSource>>),
       row<CNNGroupNormalization>("CNNGroupNormalization",
                                  scaling<CNNGroupNormalization, TestGroups>, run_unary),
-      plain<CNNGroupNormalizationGradient>(
-          "CNNGroupNormalizationGradient", run_scaling_gradient<CNNGroupNormalization, TestGroups>),
+      plain<CNNGroupNormalizationGradient>("CNNGroupNormalizationGradient",
+                                           run_scaling_gradient<CNNGroupNormalization, TestGroups>),
       convolution<CNNConvolution>("CNNConvolution"),
       convolution<CNNFullyConnected>("CNNFullyConnected"),
       convolution_gradient<CNNConvolutionGradient, CNNConvolution>("CNNConvolutionGradient"),
       convolution_gradient<CNNFullyConnectedGradient, CNNFullyConnected>(
           "CNNFullyConnectedGradient"),
+      convolution<CNNConvolutionTranspose>("CNNConvolutionTranspose"),
+      convolution_gradient<CNNConvolutionTransposeGradient, CNNConvolutionTranspose>(
+          "CNNConvolutionTransposeGradient"),
       row<CNNDropout>(
           "CNNDropout",
           [=](const Device& device) {

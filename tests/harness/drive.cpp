@@ -238,11 +238,11 @@ class Drive {
   [[nodiscard]] std::unique_ptr<CNNKernel> planning(const Bench& bench) const {
     auto kernel = placed(bench, plain_);
     kernel->setOffset({7, -5, 0});  // overwritten by the policy
-    if (row_.destination.w != 0) {
-      kernel->setPadding(std::make_shared<RowPadding>(g_, plain_.image.c));
-    } else if (row_.padding) {
+    if (row_.padding) {
       kernel->setPadding(row_.padding);
       kernel->setEdgeMode(ImageEdgeMode::Zero);  // a policy sets it
+    } else if (row_.destination.w != 0) {
+      kernel->setPadding(std::make_shared<RowPadding>(g_, plain_.image.c));
     } else if (row_.policy) {
       kernel->setPadding(NNDefaultPadding::padding(*row_.policy));
     }
@@ -355,8 +355,9 @@ class Drive {
     report_.expect(what + ", image", region_of(part, got.image), wanted.image, tolerance);
     for (std::size_t i = 0; i < wanted.parameters.size(); ++i) {
       const auto& parameter = wanted.parameters[i];
-      report_.expect(what + (i == 0 ? ", weights or gamma" : ", biases or beta"), got.parameters.at(i), parameter,
-                     {1, 1, 1, static_cast<int>(parameter.size())}, parameter_tolerance);
+      report_.expect(what + (i == 0 ? ", weights or gamma" : ", biases or beta"),
+                     got.parameters.at(i), parameter, {1, 1, 1, static_cast<int>(parameter.size())},
+                     parameter_tolerance);
     }
   }
   /// The part of a whole source image that the forward kernel reads.
@@ -428,9 +429,10 @@ class Drive {
       report_.expect_same(what + ", image", got.image, dx_.image, source_extents(), false,
                           tolerance());
       for (std::size_t i = 0; i < dx_.parameters.size(); ++i)
-        report_.expect_same(
-            what + (i == 0 ? ", weights or gamma" : ", biases or beta"), got.parameters.at(i), dx_.parameters[i],
-            {1, 1, 1, static_cast<int>(dx_.parameters[i].size())}, false, tolerance());
+        report_.expect_same(what + (i == 0 ? ", weights or gamma" : ", biases or beta"),
+                            got.parameters.at(i), dx_.parameters[i],
+                            {1, 1, 1, static_cast<int>(dx_.parameters[i].size())}, false,
+                            tolerance());
     };
     const auto kernel = gradient_kernel(bench_);
     same("gradient, second run", returned_gradient(how(), *kernel));
@@ -468,7 +470,8 @@ class Drive {
       report_.expect_same(what + ", image", p.image, dx_.image, source_extents(),
                           length < source_.n && s_.bits_depend_on_batch(), tolerance());
       for (std::size_t i = 0; i < dx_.parameters.size(); ++i)  // another order of the sum
-        report_.expect(what + (i == 0 ? ", weights or gamma" : ", biases or beta"), p.parameters.at(i),
+        report_.expect(what + (i == 0 ? ", weights or gamma" : ", biases or beta"),
+                       p.parameters.at(i),
                        std::vector<double>(dx_.parameters[i].begin(), dx_.parameters[i].end()),
                        {1, 1, 1, static_cast<int>(dx_.parameters[i].size())}, tolerance());
     };

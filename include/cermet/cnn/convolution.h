@@ -292,6 +292,10 @@ class CNNConvolutionGradientState : public NNGradientState, public ImageSizeEnco
   [[nodiscard]] std::string_view class_name() const override {
     return "CNNConvolutionGradientState";
   }
+  /// Also places a transposed convolution that undoes this one.
+  [[nodiscard]] ImageDescriptor destinationImageDescriptor(
+      std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates, Kernel& kernel,
+      const ImageDescriptor& suggestedDescriptor) override;
 
   // For kernels.
   [[nodiscard]] std::size_t weight_count() const { return weight_count_; }
@@ -301,6 +305,11 @@ class CNNConvolutionGradientState : public NNGradientState, public ImageSizeEnco
     bool accumulate = false;  // false: nothing was written yet
   };
   [[nodiscard]] Accumulator begin_gradient();
+
+ protected:
+  CNNConvolutionGradientState(const detail::StateOrigin& origin, const CNNConvolution* convolution,
+                              std::size_t weights, std::size_t biases);
+  void set_convolution(const CNNConvolution* convolution) { convolution_ = convolution; }
 
  private:
   const CNNConvolution* convolution_;
