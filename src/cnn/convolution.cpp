@@ -61,6 +61,25 @@ CNNDepthWiseConvolutionDescriptor::cnnConvolutionDescriptor(std::size_t kernelWi
                                                  outputFeatureChannels);
 }
 
+std::shared_ptr<CNNSubPixelConvolutionDescriptor>
+CNNSubPixelConvolutionDescriptor::cnnConvolutionDescriptor(std::size_t kernelWidth,
+                                                           std::size_t kernelHeight,
+                                                           std::size_t inputFeatureChannels,
+                                                           std::size_t outputFeatureChannels) {
+  return made<CNNSubPixelConvolutionDescriptor>(kernelWidth, kernelHeight, inputFeatureChannels,
+                                                outputFeatureChannels);
+}
+void CNNSubPixelConvolutionDescriptor::code(Coder& coder) {
+  CNNConvolutionDescriptor::code(coder);
+  coder("subPixelScaleFactor", scale_);
+}
+CNNSubPixelConvolutionDescriptor::CNNSubPixelConvolutionDescriptor(Coder& coder) {
+  Coder place = coder;
+  place.begin("CNNSubPixelConvolutionDescriptor", "", coder.device());
+  CNNSubPixelConvolutionDescriptor::code(place);
+  static_cast<void>(ConvolutionShape::of(*this, "CNNSubPixelConvolutionDescriptor", ""));
+}
+
 void CNNConvolutionDescriptor::setNeuron(std::shared_ptr<const CNNNeuron> neuron) {
   NNNeuronDescriptor descriptor;
   if (neuron) {
@@ -101,13 +120,13 @@ void CNNConvolutionDescriptor::encodeWithCoder(Coder& coder) const {
 CNNConvolutionDescriptor::CNNConvolutionDescriptor(Coder& coder) {
   Coder place = coder;
   place.begin("CNNConvolutionDescriptor", "", coder.device());
-  code(place);
+  CNNConvolutionDescriptor::code(place);
   static_cast<void>(ConvolutionShape::of(*this, "CNNConvolutionDescriptor", ""));
 }
 CNNDepthWiseConvolutionDescriptor::CNNDepthWiseConvolutionDescriptor(Coder& coder) {
   Coder place = coder;
   place.begin("CNNDepthWiseConvolutionDescriptor", "", coder.device());
-  code(place);
+  CNNConvolutionDescriptor::code(place);
   static_cast<void>(ConvolutionShape::of(*this, "CNNDepthWiseConvolutionDescriptor", ""));
 }
 
@@ -279,6 +298,7 @@ std::shared_ptr<CNNNeuron> CNNConvolution::neuron() const {
 std::size_t CNNConvolution::inputFeatureChannels() const { return shape_->inputs; }
 std::size_t CNNConvolution::outputFeatureChannels() const { return shape_->outputs; }
 std::size_t CNNConvolution::groups() const { return shape_->groups; }
+std::size_t CNNConvolution::subPixelScaleFactor() const { return shape_->subPixels; }
 std::size_t CNNConvolution::channelMultiplier() const { return shape_->multiplier; }
 const NNNeuronDescriptor& CNNConvolution::fusedNeuronDescriptor() const { return shape_->neuron; }
 std::size_t CNNConvolution::kernelWidth() const { return shape_->kernelWidth; }
@@ -289,7 +309,11 @@ std::size_t CNNConvolution::dilationRateX() const { return shape_->dilationX; }
 std::size_t CNNConvolution::dilationRateY() const { return shape_->dilationY; }
 
 CNNKernel::Channels CNNConvolution::channels(std::size_t) const {
-  return {shape_->inputs, shape_->outputs};
+  return {shape_->inputs, shape_->outputs / (shape_->subPixels * shape_->subPixels)};
+}
+void CNNConvolution::adjust(ImageDescriptor& descriptor, std::span<const Image>) {
+  descriptor.width *= shape_->subPixels;
+  descriptor.height *= shape_->subPixels;
 }
 
 Window CNNConvolution::window() const {
@@ -306,11 +330,24 @@ void CNNConvolution::record(detail::UnaryEncoding& e) const {
   op.activation = shape_->neuron.activation();
   op.reducedPrecision = has(options(), KernelOptions::AllowReducedPrecision) ? 1 : 0;
   const TensorDesc flat = flat_desc(static_cast<std::int64_t>(shape_->outputs));
-  const std::array slots{e.source, weights_->master(e.recording, shape_->weights_desc()),
-                         detail::view_of(e.recording, weights_->biases, flat),
-                         detail::view_of(e.recording, weights_->slopes, flat), e.destination};
-  detail::encode(e.recording, memo_, view_of(op), slots,
-                 {.late = ConvolutionWeights::late(Convolution::weights, weights_)});
+  const auto encode_into = [&](const TensorView& result) {
+    const std::array slots{e.source, weights_->master(e.recording, shape_->weights_desc()),
+                           detail::view_of(e.recording, weights_->biases, flat),
+                           detail::view_of(e.recording, weights_->slopes, flat), result};
+    detail::encode(e.recording, memo_, view_of(op), slots,
+                   {.late = ConvolutionWeights::late(Convolution::weights, weights_)});
+  };
+  if (shape_->subPixels == 1) {
+    encode_into(e.destination);
+    return;
+  }
+  const auto r = static_cast<std::int32_t>(shape_->subPixels);
+  const TensorDesc& to = e.destination.desc;
+  const detail::ScratchTensor all(e.recording,
+                                  dense_desc(to.n, (to.h + r - 1) / r, (to.w + r - 1) / r,
+                                             static_cast<std::int32_t>(shape_->outputs)));
+  encode_into(all.view);
+  detail::encode(e.recording, sub_pixel_memo_, SubPixel{r}, {all.view, e.destination});
 }
 
 StatePtr CNNConvolution::make_state(const detail::StateOrigin& origin, const Image&,
@@ -343,6 +380,7 @@ CNNConvolutionGradient::CNNConvolutionGradient(const Device& device,
   const auto descriptor = source_->descriptor();
   setLabel(source_->label());
   shape_ = ConvolutionShape::of(*descriptor, "CNNConvolutionGradient", label());
+  shape_->refuse_sub_pixels("CNNConvolutionGradient", label());
   weights_ = ConvolutionWeights::load(device, *source_, *shape_, "CNNConvolutionGradient");
   primary_.strideInPixelsX = secondary_.strideInPixelsX = shape_->strideX;
   primary_.strideInPixelsY = secondary_.strideInPixelsY = shape_->strideY;
@@ -508,6 +546,7 @@ void CNNConvolutionGradient::reload_shared(
 CNNFullyConnected::CNNFullyConnected(const Device& device,
                                      std::shared_ptr<CNNConvolutionDataSource> weights)
     : CNNConvolution(device, std::move(weights)) {
+  shape_->refuse_sub_pixels(class_name(), label());
   setPadding(NNDefaultPadding::padding(NNPaddingMethod::SizeValidOnly));
 }
 CNNFullyConnected::CNNFullyConnected(const Device& device,
@@ -515,6 +554,7 @@ CNNFullyConnected::CNNFullyConnected(const Device& device,
                                      const float* kernelWeights, const float* biasTerms,
                                      CNNConvolutionFlags flags)
     : CNNConvolution(device, convolutionDescriptor, kernelWeights, biasTerms, flags) {
+  shape_->refuse_sub_pixels(class_name(), label());
   setPadding(NNDefaultPadding::padding(NNPaddingMethod::SizeValidOnly));
 }
 

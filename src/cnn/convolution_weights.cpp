@@ -116,6 +116,14 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::of(const CNNConvolutio
            "PReLU with " + std::to_string(neuron.data().size()) + " slopes",
            std::to_string(d.outputFeatureChannels()) + ", one for each output channel");
   }
+  const std::size_t sub_pixels = d.subPixelScaleFactor();
+  constexpr std::size_t most = 1U << 15U;  // its square is a size
+  if (sub_pixels == 0 || sub_pixels > most ||
+      d.outputFeatureChannels() % (sub_pixels * sub_pixels) != 0) {
+    refuse("subPixelScaleFactor", std::to_string(sub_pixels),
+           "1 or more, its square a divisor of " + std::to_string(d.outputFeatureChannels()) +
+               " output channels");
+  }
   auto shape = std::make_shared<ConvolutionShape>();
   *shape = {d.kernelWidth(),
             d.kernelHeight(),
@@ -128,7 +136,8 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::of(const CNNConvolutio
             d.dilationRateY(),
             multiplier,
             neuron,
-            d.folding()};
+            d.folding(),
+            sub_pixels};
   return shape;
 }
 
@@ -145,7 +154,8 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::code(
                                     {"strideInPixelsY", &fields.strideY},
                                     {"groups", &fields.groups},
                                     {"dilationRateX", &fields.dilationX},
-                                    {"dilationRateY", &fields.dilationY}}) {
+                                    {"dilationRateY", &fields.dilationY},
+                                    {"subPixelScaleFactor", &fields.subPixels}}) {
     part(name, *value);
     constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
     if (coder.is_reading() && *value > most) {
@@ -173,7 +183,11 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::code(
   }
   CNNConvolutionDescriptor plain;
   CNNDepthWiseConvolutionDescriptor depthwise;
-  CNNConvolutionDescriptor& descriptor = fields.multiplier == 0 ? plain : depthwise;
+  CNNSubPixelConvolutionDescriptor sub_pixel;
+  sub_pixel.setSubPixelScaleFactor(fields.subPixels);
+  CNNConvolutionDescriptor& descriptor = fields.multiplier != 0  ? depthwise
+                                         : fields.subPixels != 1 ? sub_pixel
+                                                                 : plain;
   descriptor.setKernelWidth(fields.kernelWidth);
   descriptor.setKernelHeight(fields.kernelHeight);
   descriptor.setInputFeatureChannels(std::max<std::size_t>(fields.inputs, 1));  // a divisor
@@ -185,6 +199,10 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::code(
   descriptor.setDilationRateY(fields.dilationY);
   descriptor.setFusedNeuronDescriptor(fields.neuron);
   const auto checked = of(descriptor, kernel, "");
+  if (checked->subPixels != fields.subPixels) {
+    part.refuse("subPixelScaleFactor", std::to_string(fields.subPixels),
+                "1 for a depthwise convolution");
+  }
   if (checked->multiplier != fields.multiplier || checked->inputs != fields.inputs) {
     part.refuse("channelMultiplier", std::to_string(fields.multiplier),
                 std::to_string(checked->multiplier));
@@ -199,9 +217,16 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::transpose_of(
     fail({kernel, label, "the descriptor", "depthwise", "a plain convolution descriptor",
           "Use groups for transposed convolutions of a few channels each."});
   }
+  shape->refuse_sub_pixels(kernel, label);
   auto transposed = std::make_shared<ConvolutionShape>(*shape);
   transposed->transposed = true;
   return transposed;
+}
+
+void ConvolutionShape::refuse_sub_pixels(std::string_view kernel, const std::string& label) const {
+  if (subPixels == 1) return;
+  fail({kernel, label, "subPixelScaleFactor", std::to_string(subPixels), "1",
+        "Only CNNConvolution has sub-pixels, for inference."});
 }
 
 ConvolutionShape ConvolutionShape::adjoint() const {

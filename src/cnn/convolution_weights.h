@@ -16,6 +16,7 @@ struct ConvolutionShape {
               groups = 1, dilationX = 1, dilationY = 1, multiplier = 0;
   NNNeuronDescriptor neuron;
   CNNConvolutionDescriptor::Folding folding;
+  std::size_t subPixels = 1;
   bool transposed = false;  // weights come with those of the adjoint
 
   /// Throws InvalidArgument in the name of `kernel`.
@@ -26,6 +27,8 @@ struct ConvolutionShape {
   static std::shared_ptr<const ConvolutionShape> code(Coder& coder,
                                                       std::shared_ptr<const ConvolutionShape> shape,
                                                       std::string_view kernel);
+  /// Throws where a kernel has no meaning for sub-pixels.
+  void refuse_sub_pixels(std::string_view kernel, const std::string& label) const;
   /// Groups as the operator counts them: one for each input channel when depthwise.
   [[nodiscard]] std::size_t operator_groups() const { return multiplier != 0 ? inputs : groups; }
   [[nodiscard]] std::size_t inputs_of_group() const {

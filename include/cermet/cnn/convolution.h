@@ -42,8 +42,17 @@ struct ConvolutionGradientWeights {
   std::int32_t accumulate = 0;  // 0: overwrite, 1: add
 };
 
+/// destination(n, y, x, m) = source(n, y/r, x/r, M*(r*(y mod r) + x mod r) + m): M*r*r channels
+/// become r x r pixels of M channels.
+struct SubPixel {
+  static constexpr std::string_view name = "CNNConvolution.subPixel";
+  enum Slot { source, destination };
+  static constexpr std::array access{Access::read, Access::write};
+  std::int32_t scaleFactor = 1;
+};
+
 using ConvolutionOperators =
-    TypeList<Convolution, ConvolutionGradientData, ConvolutionGradientWeights>;
+    TypeList<Convolution, ConvolutionGradientData, ConvolutionGradientWeights, SubPixel>;
 
 }  // namespace cermet
 
@@ -144,15 +153,18 @@ class CNNConvolutionDescriptor {
   /// Filters for each input channel of a depthwise convolution; 0 for any other.
   [[nodiscard]] virtual std::size_t channelMultiplier() const { return 0; }
 
+  /// Pixels along each axis that the channels of one become; 1 for any other descriptor.
+  [[nodiscard]] virtual std::size_t subPixelScaleFactor() const { return 1; }
+
   /// Per output channel: factors and addends of a folded batch normalisation; empty without one.
   struct Folding {
     std::vector<float> factor, addend;
   };
   [[nodiscard]] const Folding& folding() const { return folding_; }
-  /// Lists the fields to a coder.
-  void code(Coder& coder);
 
  protected:
+  /// Lists the fields to a coder.
+  virtual void code(Coder& coder);
   [[nodiscard]] virtual std::string_view archive_name() const { return "CNNConvolutionDescriptor"; }
 
  private:
@@ -180,6 +192,31 @@ class CNNDepthWiseConvolutionDescriptor final : public CNNConvolutionDescriptor 
   [[nodiscard]] std::string_view archive_name() const override {
     return "CNNDepthWiseConvolutionDescriptor";
   }
+};
+
+/// A convolution whose outputFeatureChannels = M*r*r results at a pixel become r x r pixels of M
+/// channels, r the scale factor: result(y, x, m) = z(y/r, x/r, M*(r*(y mod r) + x mod r) + m).
+/// Bias, batch normalisation and neuron are those of the channels of z. For inference: there is no
+/// gradient (spec: convolution 2.3).
+class CNNSubPixelConvolutionDescriptor final : public CNNConvolutionDescriptor {
+ public:
+  CNNSubPixelConvolutionDescriptor() = default;
+  explicit CNNSubPixelConvolutionDescriptor(Coder& coder);
+  [[nodiscard]] static std::shared_ptr<CNNSubPixelConvolutionDescriptor> cnnConvolutionDescriptor(
+      std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
+      std::size_t outputFeatureChannels);
+  /// r; its square divides outputFeatureChannels. Default 1.
+  [[nodiscard]] std::size_t subPixelScaleFactor() const override { return scale_; }
+  void setSubPixelScaleFactor(std::size_t factor) { scale_ = factor; }
+
+ protected:
+  void code(Coder& coder) override;
+  [[nodiscard]] std::string_view archive_name() const override {
+    return "CNNSubPixelConvolutionDescriptor";
+  }
+
+ private:
+  std::size_t scale_ = 1;
 };
 
 /// Owns the weights and hands them out on demand. `load` comes before any other call and is
@@ -340,7 +377,7 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   [[nodiscard]] std::size_t inputFeatureChannels() const;
   [[nodiscard]] std::size_t outputFeatureChannels() const;
   [[nodiscard]] std::size_t groups() const;
-  [[nodiscard]] std::size_t subPixelScaleFactor() const { return 1; }
+  [[nodiscard]] std::size_t subPixelScaleFactor() const;
   /// Filters for each input channel; 0: not depthwise.
   [[nodiscard]] std::size_t channelMultiplier() const;
   [[nodiscard]] const NNNeuronDescriptor& fusedNeuronDescriptor() const;
@@ -393,6 +430,7 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   void code(Coder& coder) override;
   void move_to(const Device& device) override;
   void record(detail::UnaryEncoding& encoding) const override;
+  void adjust(ImageDescriptor& descriptor, std::span<const Image> sourceImages) override;
   [[nodiscard]] Channels channels(std::size_t available) const override;
   [[nodiscard]] StatePtr make_state(const detail::StateOrigin& origin, const Image& source,
                                     const Image& destination) const override;
@@ -406,6 +444,7 @@ class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
   std::shared_ptr<detail::ConvolutionWeights> weights_;
   NNConvolutionAccumulatorPrecisionOption accumulator_ =
       NNConvolutionAccumulatorPrecisionOption::Float;
+  mutable detail::StepMemo sub_pixel_memo_;
 };
 
 /// Gradients of a convolution: of the data into an image, of weights and biases into the state
