@@ -64,6 +64,8 @@ MEMBERS = {  # "Class.member" or "function"
     "CNNConvolutionDescriptor.code": "encode_with_coder",
     "NNOptimizerDescriptor.code": "part of an optimizer's archive",
     "LossSwitches.code": "part of a loss's archive",
+    "CNNYOLOLossDescriptor.code": "encode_with_coder",
+    "YOLOLossSwitches.code": "part of a loss's archive",
     "SourceGeometry.code": "part of a kernel's archive",
     "NNNeuronDescriptor.activation": "an operator's parameter; type, a, b and c have properties",
 }

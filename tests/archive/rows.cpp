@@ -307,6 +307,57 @@ CNNLossDescriptor loss_descriptor() {
 }
 constexpr LossSwitches all_switches{true, true, true, true};
 
+CNNYOLOLossDescriptor yolo_descriptor() {
+  const std::vector<float> anchors{1, 2, 0.5F, 1.5F};
+  auto d = CNNYOLOLossDescriptor::cnnLossDescriptor(
+      CNNLossType::Huber, CNNLossType::MeanAbsoluteError, CNNLossType::MeanSquaredError,
+      CNNLossType::SigmoidCrossEntropy, CNNReductionType::Mean, anchors, 2);
+  for (const auto& [get, set] :
+       {std::pair{&CNNYOLOLossDescriptor::XYLossDescriptor,
+                  &CNNYOLOLossDescriptor::setXYLossDescriptor},
+        {&CNNYOLOLossDescriptor::WHLossDescriptor, &CNNYOLOLossDescriptor::setWHLossDescriptor},
+        {&CNNYOLOLossDescriptor::confidenceLossDescriptor,
+         &CNNYOLOLossDescriptor::setConfidenceLossDescriptor},
+        {&CNNYOLOLossDescriptor::classesLossDescriptor,
+         &CNNYOLOLossDescriptor::setClassesLossDescriptor}}) {
+    auto part = loss_descriptor();
+    part.setLossType((d.*get)().lossType());
+    (d.*set)(part);
+  }
+  d.setReduceAcrossBatch(true);
+  d.setRescore(false);
+  d.setScaleXY(3);
+  d.setScaleWH(4);
+  d.setScaleNoObject(6);
+  d.setScaleObject(7);
+  d.setScaleClass(8);
+  d.setMinIOUForObjectPresence(0.5F);
+  d.setMaxIOUForObjectAbsence(0.25F);
+  return d;
+}
+Bits run_yolo(Kernel& kernel) {
+  auto& k = dynamic_cast<CNNYOLOLoss&>(kernel);
+  const Device device = k.device();
+  set_geometry(k, true);
+  const ImageBatch source = images(device, W, H, 14, 1), labels = images(device, W, H, 14, 3, 0, 1);
+  for (const Image image : labels) {
+    auto values = image.read_floats();
+    for (std::size_t i = 4; i < values.size(); i += 7) values[i] = i % 2 == 0 ? 1.0F : 0.0F;
+    image.write_floats(values);
+  }
+  const ImageBatch result = images(device, W, H, 14, 9);
+  CNNLossLabelsBatch batch;
+  for (const Image image : labels)
+    batch.push_back(std::make_shared<CNNLossLabels>(device, Size{1, 1, 1}, image, Image()));
+  CommandBuffer buffer = commands(k);
+  k.encodeBatch(buffer, source, batch, result);
+  finish(buffer);
+  Bits bits;
+  append(bits, result);
+  for (const auto& one : batch) append(bits, ImageBatch{one->lossImage()});
+  return bits;
+}
+
 Bits run_loss(Kernel& kernel) {
   const Device device = kernel.device();
   set_geometry(kernel, true);
@@ -634,6 +685,14 @@ std::vector<ArchiveRow> made() {
                                 CNNDropout(k.device(), 0.625F, 12345678901234567890ULL, strides));
           }),
       lossy<CNNLoss>("CNNLoss"),
+      row<CNNYOLOLoss>(
+          "CNNYOLOLoss",
+          [](const Device& device) {
+            auto k = std::make_unique<CNNYOLOLoss>(device, yolo_descriptor());
+            k->set_switches({true, true, true});
+            return k;
+          },
+          run_yolo),
       lossy<NNForwardLoss>("NNForwardLoss"),
       lossy<NNLossGradient>("NNLossGradient"),
       plain<NNInitialGradient>("NNInitialGradient", run_unary),

@@ -99,6 +99,10 @@ def made(name):
     """A fresh kernel: by the first initialiser whose arguments are known."""
     if name == "CNNNeuronPReLU":
         return cermet.CNNNeuronPReLU(device, np.ones(2))
+    if name == "CNNYOLOLoss":
+        types = [cermet.CNNLossType.MeanSquaredError] * 4
+        return cermet.CNNYOLOLoss(device, cermet.CNNYOLOLossDescriptor.cnn_loss_descriptor(
+            *types, cermet.CNNReductionType.Sum, np.ones(4, np.float32), 2))
     problem = "no initialiser takes a device"
     for arguments in SURFACE["classes"][name]["inits"]:
         if arguments[:1] != ["device"]:
