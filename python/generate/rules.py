@@ -100,7 +100,13 @@ COUNTS = {
     "CNNFullyConnected.CNNFullyConnected(kernelWeights)": "weight_count(convolutionDescriptor)",
     "CNNFullyConnected.CNNFullyConnected(biasTerms)": "convolutionDescriptor.outputFeatureChannels()",
     "CNNConvolutionDescriptor.setBatchNormalizationParametersForInference": "self.outputFeatureChannels()",
-    "CNNConvolutionDataSource.weights": "weight_count(*self.descriptor())",
+    **{
+        f"{name}.{name}({side}{kind}Terms)": f"{side}_channels(convolutionData)"
+        for name in ("CNNBinaryConvolution", "CNNBinaryFullyConnected")
+        for side in ("input", "output")
+        for kind in ("Bias", "Scale")
+    },
+    "CNNConvolutionDataSource.weights": "weight_count(*self.descriptor(), self.dataType())",
     "CNNConvolutionDataSource.biasTerms": "self.descriptor()->outputFeatureChannels()",
     "CNNConvolutionDataSource.rangesForUInt8Kernel": "self.descriptor()->outputFeatureChannels()",
     "CNNConvolutionDataSource.lookupTableForUInt8Kernel": "256",

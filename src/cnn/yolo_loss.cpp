@@ -119,7 +119,8 @@ void YOLOLossSwitches::code(Coder& coder) {
 // ----------------------------------------------------------------------------------
 
 CNNYOLOLoss::CNNYOLOLoss(const Device& device, const CNNYOLOLossDescriptor& lossDescriptor)
-    : KernelOf(device), descriptor_(lossDescriptor) {
+    : KernelOf(device) {
+  descriptor_ = lossDescriptor;
   build(device);
 }
 

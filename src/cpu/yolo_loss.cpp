@@ -4,6 +4,7 @@
 // Own code: no library has this loss.
 
 #include <cmath>
+#include <limits>
 
 #include "cpu/loss_functions.h"
 
@@ -46,7 +47,7 @@ double judge(const Part& part, std::int64_t count, double factor, const Y& y, co
     return factor * p.weight * (cosine ? 1.0 : double{weight(i)});
   };
   const auto label = [&](std::int64_t i) { return p.keep * t(i) + p.extra; };
-  double largest = -INFINITY, sum = 0, pulled = 0;
+  double largest = -std::numeric_limits<double>::infinity(), sum = 0, pulled = 0;
   if (softmax) {
     for (std::int64_t i = 0; i < count; ++i) largest = std::max(largest, y(i));
     for (std::int64_t i = 0; i < count; ++i) {

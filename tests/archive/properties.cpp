@@ -277,6 +277,13 @@ void own(Listing& l, const CNNConvolution& k) {
   l.add("fusedNeuronDescriptor", k.fusedNeuronDescriptor());
   l.add("accumulatorPrecisionOption", k.accumulatorPrecisionOption());
 }
+void own(Listing& l, const CNNBinaryConvolution& k) {
+  l.add("inputFeatureChannels", k.inputFeatureChannels());
+  l.add("outputFeatureChannels", k.outputFeatureChannels());
+  l.add("type", k.type());
+  l.add("flags", k.flags());
+  l.add("fusedNeuronDescriptor", k.fusedNeuronDescriptor());
+}
 void own(Listing& l, const CNNConvolutionGradient& k) {
   l.add("sourceGradientFeatureChannels", k.sourceGradientFeatureChannels());
   l.add("sourceImageFeatureChannels", k.sourceImageFeatureChannels());
@@ -355,8 +362,9 @@ std::vector<std::string> properties(const Kernel& kernel) {
            CNNBatchNormalizationStatisticsGradient, CNNBatchNormalizationGradient,
            CNNBatchNormalization, CNNDropout, CNNDropoutGradient, CNNArithmetic,
            CNNArithmeticGradient, CNNLoss, CNNYOLOLoss, NNForwardLoss, NNLossGradient,
-           CNNConvolution, CNNConvolutionGradient, NNOptimizerStochasticGradientDescent,
-           NNOptimizerRMSProp, NNOptimizerAdam, NNReduceUnary, NNReduceBinary>(listing, kernel);
+           CNNConvolution, CNNBinaryConvolution, CNNConvolutionGradient,
+           NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam, NNReduceUnary,
+           NNReduceBinary>(listing, kernel);
   return listing.lines;
 }
 
