@@ -63,6 +63,8 @@ MEMBERS = {  # "Class.member" or "function"
     "NNNeuronDescriptor.code": "encode_with_coder",
     "NNOptimizerDescriptor.code": "part of an optimizer's archive",
     "LossSwitches.code": "part of a loss's archive",
+    "CNNYOLOLossDescriptor.code": "encode_with_coder",
+    "YOLOLossSwitches.code": "part of a loss's archive",
     "SourceGeometry.code": "part of a kernel's archive",
     "NNNeuronDescriptor.activation": "an operator's parameter; type, a, b and c have properties",
 }
@@ -97,7 +99,13 @@ COUNTS = {
     "CNNFullyConnected.CNNFullyConnected(kernelWeights)": "weight_count(convolutionDescriptor)",
     "CNNFullyConnected.CNNFullyConnected(biasTerms)": "convolutionDescriptor.outputFeatureChannels()",
     "CNNConvolutionDescriptor.setBatchNormalizationParametersForInference": "self.outputFeatureChannels()",
-    "CNNConvolutionDataSource.weights": "weight_count(*self.descriptor())",
+    **{
+        f"{name}.{name}({side}{kind}Terms)": f"{side}_channels(convolutionData)"
+        for name in ("CNNBinaryConvolution", "CNNBinaryFullyConnected")
+        for side in ("input", "output")
+        for kind in ("Bias", "Scale")
+    },
+    "CNNConvolutionDataSource.weights": "weight_count(*self.descriptor(), self.dataType())",
     "CNNConvolutionDataSource.biasTerms": "self.descriptor()->outputFeatureChannels()",
     "CNNConvolutionDataSource.rangesForUInt8Kernel": "self.descriptor()->outputFeatureChannels()",
     "CNNConvolutionDataSource.lookupTableForUInt8Kernel": "256",

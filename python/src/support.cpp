@@ -57,6 +57,8 @@ const char* number_type(DataType type) {
       return "uint8";
     case DataType::Int8:
       return "int8";
+    case DataType::UInt32:
+      return "uint32";
     default:
       throw py::value_error("no array has elements of this cermet.DataType");
   }
@@ -103,11 +105,25 @@ py::object array_of(const void* data, std::size_t count, DataType type) {
   return py::array(py::dtype(number_type(type)), {count}, data);
 }
 
-std::size_t weight_count(const CNNConvolutionDescriptor& descriptor) {
+std::size_t weight_count(const CNNConvolutionDescriptor& descriptor, DataType type) {
   const std::size_t window = descriptor.kernelWidth() * descriptor.kernelHeight();
+  if (type == DataType::UInt32) {
+    constexpr std::size_t bits = 32;
+    return window * descriptor.outputFeatureChannels() *
+           ((descriptor.inputFeatureChannels() + bits - 1) / bits);
+  }
   if (descriptor.channelMultiplier() != 0) return window * descriptor.outputFeatureChannels();
   return window * descriptor.outputFeatureChannels() * descriptor.inputFeatureChannels() /
          descriptor.groups();
+}
+
+std::size_t input_channels(const std::shared_ptr<CNNConvolutionDataSource>& source) {
+  const auto descriptor = source ? source->descriptor() : nullptr;
+  return descriptor ? descriptor->inputFeatureChannels() : 0;
+}
+std::size_t output_channels(const std::shared_ptr<CNNConvolutionDataSource>& source) {
+  const auto descriptor = source ? source->descriptor() : nullptr;
+  return descriptor ? descriptor->outputFeatureChannels() : 0;
 }
 
 void def_repr(py::handle c, std::initializer_list<const char*> fields) {

@@ -51,8 +51,12 @@ py::object live(const T* pointer) {
 [[nodiscard]] py::object array_of(const float* data, std::size_t count);
 [[nodiscard]] py::object array_of(const std::array<float, 2>* data, std::size_t count);
 [[nodiscard]] py::object array_of(const void* data, std::size_t count, DataType type);
-/// Elements of the weights that a descriptor asks for.
-[[nodiscard]] std::size_t weight_count(const CNNConvolutionDescriptor& descriptor);
+/// Elements of the weights that a descriptor asks for; UInt32: words of 32 weights of one bit.
+[[nodiscard]] std::size_t weight_count(const CNNConvolutionDescriptor& descriptor,
+                                       DataType type = DataType::Float32);
+/// Of the descriptor of a data source; 0 for None.
+[[nodiscard]] std::size_t input_channels(const std::shared_ptr<CNNConvolutionDataSource>& source);
+[[nodiscard]] std::size_t output_channels(const std::shared_ptr<CNNConvolutionDataSource>& source);
 
 // Parts of a class.
 template <class T, class... A, class C, class... Extra>

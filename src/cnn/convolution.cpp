@@ -559,19 +559,7 @@ CNNFullyConnected::CNNFullyConnected(const Device& device,
 }
 
 void CNNFullyConnected::check(const Image& source, const Image& destination, std::size_t) const {
-  const auto clip = detail::clip_window(clipRect(), destination);
-  const bool plain_window = groups() == 1 && strideInPixelsX() == 1 && strideInPixelsY() == 1 &&
-                            dilationRateX() == 1 && dilationRateY() == 1;
-  if (source.width() == kernelWidth() && source.height() == kernelHeight() && clip.width == 1 &&
-      clip.height == 1 && plain_window) {
-    return;
-  }
-  complain("sourceImage",
-           detail::describe(source) + " into " + std::to_string(clip.width) + "x" +
-               std::to_string(clip.height),
-           std::to_string(kernelWidth()) + "x" + std::to_string(kernelHeight()) +
-               " pixels into 1x1, one group, strides and dilation 1",
-           "Use CNNConvolution for windows smaller than the source.");
+  detail::check_fully_connected(*this, groups(), source, destination, "CNNConvolution");
 }
 
 Window CNNFullyConnected::window() const { return shape_->window(edgeMode()); }

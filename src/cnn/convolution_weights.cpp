@@ -10,24 +10,33 @@
 #include "cermet/ops/copy.h"
 
 namespace cermet::detail {
-namespace {
 
-/// Keeps `load` and `purge` balanced.
-class Loaded {
- public:
-  Loaded(CNNConvolutionDataSource& source, std::string_view kernel) : source_(source) {
-    if (!source.load()) {
-      fail({kernel, source.label(), "weights", "a data source whose load() answered false",
-            "weights", "Check the file or memory behind the data source."});
-    }
+Loaded::Loaded(CNNConvolutionDataSource& source, std::string_view kernel) : source_(source) {
+  if (!source.load()) {
+    fail({kernel, source.label(), "weights", "a data source whose load() answered false", "weights",
+          "Check the file or memory behind the data source."});
   }
-  ~Loaded() { source_.purge(); }
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
+}
 
- private:
-  CNNConvolutionDataSource& source_;
-};
+void check_fully_connected(const CNNKernel& kernel, std::size_t groups, const Image& source,
+                           const Image& destination, std::string_view other) {
+  const auto clip = clip_window(kernel.clipRect(), destination);
+  const bool plain_window = groups == 1 && kernel.strideInPixelsX() == 1 &&
+                            kernel.strideInPixelsY() == 1 && kernel.dilationRateX() == 1 &&
+                            kernel.dilationRateY() == 1;
+  if (source.width() == kernel.kernelWidth() && source.height() == kernel.kernelHeight() &&
+      clip.width == 1 && clip.height == 1 && plain_window) {
+    return;
+  }
+  fail(
+      {kernel.class_name(), kernel.label(), "sourceImage",
+       describe(source) + " into " + std::to_string(clip.width) + "x" + std::to_string(clip.height),
+       std::to_string(kernel.kernelWidth()) + "x" + std::to_string(kernel.kernelHeight()) +
+           " pixels into 1x1, one group, strides and dilation 1",
+       "Use " + std::string(other) + " for windows smaller than the source."});
+}
+
+namespace {
 
 std::vector<float> dequantised(CNNConvolutionDataSource& source, const ConvolutionShape& shape,
                                std::string_view kernel) {
@@ -278,6 +287,17 @@ std::vector<float> adjoint_weights(const std::vector<float>& weights,
 }
 
 }  // namespace
+
+Window ConvolutionShape::window(ImageEdgeMode edge, Offset offset) const {
+  const auto pad = [](std::size_t taps, std::size_t dilation, std::ptrdiff_t centre) {
+    return static_cast<std::int32_t>(static_cast<std::ptrdiff_t>(((taps - 1) * dilation + 1) / 2) -
+                                     centre);
+  };
+  Window placed = window(edge);
+  placed.padLeft = pad(kernelWidth, dilationX, offset.x);
+  placed.padTop = pad(kernelHeight, dilationY, offset.y);
+  return placed;
+}
 
 std::shared_ptr<ConvolutionWeights> ConvolutionWeights::make(const Device& device,
                                                              std::vector<float> weights,

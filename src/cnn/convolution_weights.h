@@ -46,7 +46,27 @@ struct ConvolutionShape {
   [[nodiscard]] ConvolutionShape adjoint() const;
   /// Stride, dilation, size and edges; pads are the caller's.
   [[nodiscard]] Window window(ImageEdgeMode edge) const;
+  /// The same with the pads of an offset, which is the centre of the first window.
+  [[nodiscard]] Window window(ImageEdgeMode edge, Offset offset) const;
 };
+
+/// Keeps `load` and `purge` of a data source balanced. Throws in the name of `kernel` where `load`
+/// answers false.
+class Loaded {
+ public:
+  Loaded(CNNConvolutionDataSource& source, std::string_view kernel);
+  ~Loaded() { source_.purge(); }
+  Loaded(const Loaded&) = delete;
+  Loaded& operator=(const Loaded&) = delete;
+
+ private:
+  CNNConvolutionDataSource& source_;
+};
+
+/// Throws unless the kernel's window, in one group and without strides and dilation, is the whole
+/// source and the result one pixel. `other`: the class for smaller windows.
+void check_fully_connected(const CNNKernel& kernel, std::size_t groups, const Image& source,
+                           const Image& destination, std::string_view other);
 
 /// The master and what is derived from it. Steps in a command buffer use the addresses they were
 /// recorded with, so a host reload makes a new object and a device reload writes into this one.

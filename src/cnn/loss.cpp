@@ -4,10 +4,12 @@
 #include <cstring>
 
 #include "cermet/ops/copy.h"
-#include "cnn/encoding.h"
+#include "cnn/loss_labels.h"
 
 namespace cermet {
 
+using detail::check_geometry;
+using detail::check_labels;
 using detail::Encode;
 using detail::LossParameters;
 using detail::Operand;
@@ -182,41 +184,6 @@ class LossState final : public NNGradientState {
   Loss::Scalars scalars;
 };
 
-void check_labels(const Kernel& kernel, const char* argument, const Image& image,
-                  const Image& source) {
-  if (image.width() == source.width() && image.height() == source.height() &&
-      image.featureChannels() >= source.featureChannels()) {
-    return;
-  }
-  fail({kernel.class_name(), kernel.label(), argument, detail::describe(image),
-        std::to_string(source.width()) + "x" + std::to_string(source.height()) + " with at least " +
-            std::to_string(source.featureChannels()) + " feature channels, as the source image",
-        "Labels and weights are images of the predictions' size."});
-}
-
-void check_geometry(const Kernel& kernel, Offset offset, const Region& clip) {
-  if (offset == Offset{} && clip == RectNoClip) return;
-  fail({kernel.class_name(), kernel.label(), "offset or clipRect", "not the default", "the default",
-        "Loss filters work on whole images."});
-}
-
-/// The labels' and weights' images of a batch of labels objects.
-struct LabelImages {
-  std::vector<Image> labels, weights, losses;
-  explicit LabelImages(const CNNLossLabelsBatch& batch) {
-    for (const auto& one : batch) {
-      if (!one) fail({"CNNLoss", "", "labels", "null", "a labels object for each image", ""});
-      labels.push_back(one->labelsImage());
-      losses.push_back(one->lossImage());
-      if (one->weightsImage()) weights.push_back(one->weightsImage());
-    }
-    if (!weights.empty() && weights.size() != labels.size()) {
-      fail({"CNNLoss", "", "labels", "a batch where only some have weights",
-            "weights for all or for none", ""});
-    }
-  }
-};
-
 }  // namespace
 
 // ---- value and gradient in one
@@ -238,62 +205,19 @@ void CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& 
                           const CNNLossLabelsBatch& labels,
                           const ImageBatch& destinationImages) const {
   if (sourceImages.empty()) return;
-  Encode call(*this, commandBuffer);
-  check_geometry(*this, offset(), clipRect());
-  if (labels.size() != sourceImages.size()) {
-    complain("labels", std::to_string(labels.size()),
-             std::to_string(sourceImages.size()) + ", one for each image");
-  }
-  const LabelImages images(labels);
-  const ImageBatch label_images(images.labels), weight_images(images.weights),
-      loss_images(images.losses);
-  const Operand source(sourceImages), destination(destinationImages), label(label_images),
-      weight(weight_images), loss(loss_images);
-  call.check_counts("destinationImages", destination, "sourceImages", sourceImages.size());
-  for (const auto& [name, operand] : {std::pair{"sourceImages", source},
-                                      {"destinationImages", destination},
-                                      {"labels", label},
-                                      {"the loss images of the labels", loss}}) {
-    call.check_operand(name, operand);
-  }
-  const Image from = sourceImages.front();
-  check_labels(*this, "labels", images.labels.front(), from);
-  if (!images.weights.empty()) {
-    call.check_operand("weights", weight);
-    check_labels(*this, "weights", images.weights.front(), from);
-  }
-  const Image one_loss = images.losses.front();
-  const bool loss_is_one =
-      one_loss.width() == 1 && one_loss.height() == 1 && one_loss.featureChannels() == 1;
-  const bool loss_is_whole = one_loss.width() == from.width() &&
-                             one_loss.height() == from.height() &&
-                             one_loss.featureChannels() == from.featureChannels();
-  if (p_.reduced() ? !loss_is_one : !loss_is_whole) {
-    complain("lossImageSize", detail::describe(one_loss),
-             p_.reduced() ? "1x1x1 for a reduced loss" : "the source's size for reduction None",
-             "Make the labels with that loss image size.");
-  }
-  if (destinationImages.front().featureChannels() < from.featureChannels()) {
-    complain("destinationImages", detail::describe(destination),
-             "images as large as the source images");
-  }
-
-  const TensorView predictions = call.source(source), truth = call.source(label);
-  const TensorView weights = images.weights.empty() ? TensorView{} : call.source(weight);
-  const TensorView values = call.destination(loss), gradients = call.destination(destination);
-  detail::encode(call.recording(), memo_, p_.op(), {predictions, truth, weights, values},
-                 p_.scalars());
+  detail::LabelledEncode call(*this, commandBuffer, sourceImages, labels, destinationImages,
+                              p_.reduced());
+  detail::encode(call.recording(), memo_, p_.op(),
+                 {call.source, call.labels, call.weights, call.losses}, p_.scalars());
   LossGradient gradient;
   gradient.forward = p_.op();
   gradient.ignoreReduction = p_.switches.cnn_loss_gradient_applies_reduction ? 0 : 1;
   gradient.exactSoftMax = p_.switches.softmax_cross_entropy_exact_gradient ? 1 : 0;
   gradient.publishedKullbackLeibler = p_.switches.kl_gradient_published ? 1 : 0;
   detail::encode(call.recording(), gradient_memo_, gradient,
-                 {TensorView{}, predictions, truth, weights, gradients}, p_.scalars());
-  call.scatter(loss, values, 0, 0, 0);
-  call.scatter(destination, gradients, 0, 0, 0);
-  call.consume(source);
-  for (const auto& one : labels) one->consume(call.recording());
+                 {TensorView{}, call.source, call.labels, call.weights, call.gradients},
+                 p_.scalars());
+  call.finish();
 }
 
 void CNNLoss::encode(const CommandBuffer& commandBuffer, const Image& sourceImage,
@@ -304,10 +228,7 @@ void CNNLoss::encode(const CommandBuffer& commandBuffer, const Image& sourceImag
 ImageBatch CNNLoss::encodeBatch(const CommandBuffer& commandBuffer, const ImageBatch& sourceImages,
                                 const CNNLossLabelsBatch& labels) {
   if (sourceImages.empty()) return {};
-  const Image first = sourceImages.front();
-  ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  ImageBatch destinations = destinationImageAllocator()->imageBatch(commandBuffer, descriptor,
-                                                                    *this, sourceImages.size());
+  ImageBatch destinations = detail::results_for(*this, commandBuffer, sourceImages);
   encodeBatch(commandBuffer, sourceImages, labels, destinations);
   return destinations;
 }
@@ -393,10 +314,7 @@ ImageBatch NNForwardLoss::encodeBatch(const CommandBuffer& commandBuffer,
                                       bool destinationStateIsTemporary) {
   if (destinationStates != nullptr) *destinationStates = {};
   if (sourceImages.empty()) return {};
-  const Image first = sourceImages.front();
-  ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, {});
-  ImageBatch destinations = destinationImageAllocator()->imageBatch(commandBuffer, descriptor,
-                                                                    *this, sourceImages.size());
+  ImageBatch destinations = detail::results_for(*this, commandBuffer, sourceImages);
   StateBatch states;
   if (destinationStates != nullptr) {
     states = destinationStateIsTemporary

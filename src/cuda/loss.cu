@@ -14,77 +14,9 @@ namespace {
 using Scalars = ScalarsOf<Loss::Scalars>;
 using Parameters = LossParameters;
 
-/// 0 at 0, NaN for NaN.
-__device__ double sign_of(double x) { return x > 0 ? 1.0 : (x < 0 ? -1.0 : x - x); }
-__device__ double stable_sigmoid(double x) {
-  const double e = exp(-fabs(x));
-  return (x >= 0 ? 1.0 : e) / (1 + e);
-}
-
-/// l(y, t) of all but the soft-max; for the cosine distance the product whose sum it needs.
-__device__ double loss_of(CNNLossType type, double y, double t, const Parameters& p) {
-  using enum CNNLossType;
-  switch (type) {
-    case MeanAbsoluteError:
-      return fabs(y - t);
-    case MeanSquaredError:
-      return (y - t) * (y - t);
-    case SigmoidCrossEntropy:
-      return (y > 0 ? y : 0) - y * t + log1p(exp(-fabs(y)));
-    case CategoricalCrossEntropy:
-      return t == 0 ? 0 : -t * log(y);
-    case Hinge: {
-      const double margin = 1 + (1 - 2 * t) * y;
-      return margin < 0 ? 0 : margin;
-    }
-    case Huber: {
-      const double d = fabs(y - t);
-      return d > p.delta ? p.delta * (d - 0.5 * p.delta) : 0.5 * d * d;
-    }
-    case Log:
-      return -t * log(y + p.epsilon) - (1 - t) * log(1 - y + p.epsilon);
-    case KullbackLeiblerDivergence:
-      return t == 0 ? 0 : t * (log(t) - y);
-    case CosineDistance:
-    case SoftMaxCrossEntropy:
-    case Count:
-      break;
-  }
-  return y * t;
-}
-
-/// d l / d y
 __device__ double slope_of(const LossGradient& op, double y, double t, const Parameters& p) {
-  using enum CNNLossType;
-  switch (op.forward.type) {
-    case MeanAbsoluteError:
-      return sign_of(y - t);
-    case MeanSquaredError:
-      return 2 * (y - t);
-    case SigmoidCrossEntropy:
-      return stable_sigmoid(y) - t;
-    case CategoricalCrossEntropy:
-      return t == 0 ? 0 : -t / y;
-    case Hinge:
-      return 1 + (1 - 2 * t) * y > 0 ? 1 - 2 * t : 0;
-    case Huber: {
-      const double d = y - t;
-      return fabs(d) > p.delta ? p.delta * sign_of(d) : d;
-    }
-    case Log: {
-      const double e = p.epsilon;
-      return (y - t + e - 2 * e * t) / (y * (1 - y) + e * (1 + e));
-    }
-    case KullbackLeiblerDivergence:
-      return op.publishedKullbackLeibler != 0 ? (t == 0 ? 0 : -t / y) : -t;
-    case CosineDistance:
-    case SoftMaxCrossEntropy:
-    case Count:
-      break;
-  }
-  return -t;
+  return slope_of(op.forward.type, op.publishedKullbackLeibler != 0, y, t, p);
 }
-
 /// d l / d t, t being the label before smoothing.
 __device__ double label_slope_of(const LossGradient& op, double y, double t, const Parameters& p) {
   using enum CNNLossType;

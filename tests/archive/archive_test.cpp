@@ -21,6 +21,7 @@
 #include "cermet/cnn/loss.h"
 #include "cermet/cnn/neuron.h"
 #include "cermet/cnn/pooling.h"
+#include "cermet/cnn/yolo_loss.h"
 #include "cermet/core/safetensors.h"
 #include "cermet/nn/archive.h"
 #include "cermet/nn/optimizer.h"
@@ -641,6 +642,14 @@ TEST(Archive, of_descriptors) {
   auto loss = CNNLossDescriptor::cnnLossDescriptor(CNNLossType::Huber, CNNReductionType::Mean);
   loss.setDelta(0.5F);
   loss.encodeWithCoder(d);
+  const std::vector<float> anchors{1, 2, 3};
+  auto yolo = CNNYOLOLossDescriptor::cnnLossDescriptor(
+      CNNLossType::MeanSquaredError, CNNLossType::Huber, CNNLossType::SigmoidCrossEntropy,
+      CNNLossType::SoftMaxCrossEntropy, CNNReductionType::None, anchors, 1);
+  yolo.setWHLossDescriptor(loss);
+  yolo.setMaxIOUForObjectAbsence(0.125F);
+  Coder e = written.at("yolo");
+  yolo.encodeWithCoder(e);
 
   Coder read(written.bytes());
   Coder plain = read.at("plain"), depthwise = read.at("depthwise"), neuron = read.at("neuron"),
@@ -660,6 +669,8 @@ TEST(Archive, of_descriptors) {
   EXPECT_EQ(CNNDepthWiseConvolutionDescriptor(depthwise).channelMultiplier(), 2U);
   EXPECT_EQ(NNNeuronDescriptor(neuron), descriptor->fusedNeuronDescriptor());
   EXPECT_EQ(CNNLossDescriptor(huber), loss);
+  Coder boxes = read.at("yolo");
+  EXPECT_EQ(CNNYOLOLossDescriptor(boxes), yolo);
   Coder twice = read.at("depthwise");
   EXPECT_THROW(static_cast<void>(CNNConvolutionDescriptor(twice)), FileError);
 }

@@ -244,6 +244,25 @@ void own(Listing& l, const CNNLoss& k) {
   loss(l, k);
   switches(l, k.switches());
 }
+void own(Listing& l, const CNNYOLOLoss& k) {
+  for (const CNNLoss& part : {k.lossXY(), k.lossWH(), k.lossConfidence(), k.lossClasses()})
+    loss(l, part);
+  l.add("scaleXY", k.scaleXY());
+  l.add("scaleWH", k.scaleWH());
+  l.add("scaleNoObject", k.scaleNoObject());
+  l.add("scaleObject", k.scaleObject());
+  l.add("scaleClass", k.scaleClass());
+  l.add("minIOUForObjectPresence", k.minIOUForObjectPresence());
+  l.add("maxIOUForObjectAbsence", k.maxIOUForObjectAbsence());
+  l.add("reductionType", k.reductionType());
+  l.add("reduceAcrossBatch", k.reduceAcrossBatch());
+  l.add("rescore", k.rescore());
+  l.add("numberOfAnchorBoxes", k.numberOfAnchorBoxes());
+  l.add("anchorBoxes", k.anchorBoxes());
+  l.add("yolo_plain_sum", k.switches().yolo_plain_sum);
+  l.add("softmax_cross_entropy_exact_gradient", k.switches().softmax_cross_entropy_exact_gradient);
+  l.add("kl_gradient_published", k.switches().kl_gradient_published);
+}
 void own(Listing& l, const NNForwardLoss& k) { loss(l, k); }
 void own(Listing& l, const NNLossGradient& k) {
   loss(l, k);
@@ -257,6 +276,13 @@ void own(Listing& l, const CNNConvolution& k) {
   l.add("channelMultiplier", k.channelMultiplier());
   l.add("fusedNeuronDescriptor", k.fusedNeuronDescriptor());
   l.add("accumulatorPrecisionOption", k.accumulatorPrecisionOption());
+}
+void own(Listing& l, const CNNBinaryConvolution& k) {
+  l.add("inputFeatureChannels", k.inputFeatureChannels());
+  l.add("outputFeatureChannels", k.outputFeatureChannels());
+  l.add("type", k.type());
+  l.add("flags", k.flags());
+  l.add("fusedNeuronDescriptor", k.fusedNeuronDescriptor());
 }
 void own(Listing& l, const CNNConvolutionGradient& k) {
   l.add("sourceGradientFeatureChannels", k.sourceGradientFeatureChannels());
@@ -335,9 +361,10 @@ std::vector<std::string> properties(const Kernel& kernel) {
            NNInitialGradient, CNNBatchNormalizationStatistics,
            CNNBatchNormalizationStatisticsGradient, CNNBatchNormalizationGradient,
            CNNBatchNormalization, CNNDropout, CNNDropoutGradient, CNNArithmetic,
-           CNNArithmeticGradient, CNNLoss, NNForwardLoss, NNLossGradient, CNNConvolution,
-           CNNConvolutionGradient, NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp,
-           NNOptimizerAdam, NNReduceUnary, NNReduceBinary>(listing, kernel);
+           CNNArithmeticGradient, CNNLoss, CNNYOLOLoss, NNForwardLoss, NNLossGradient,
+           CNNConvolution, CNNBinaryConvolution, CNNConvolutionGradient,
+           NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam, NNReduceUnary,
+           NNReduceBinary>(listing, kernel);
   return listing.lines;
 }
 

@@ -334,6 +334,57 @@ CNNLossDescriptor loss_descriptor() {
 }
 constexpr LossSwitches all_switches{true, true, true, true};
 
+CNNYOLOLossDescriptor yolo_descriptor() {
+  const std::vector<float> anchors{1, 2, 0.5F, 1.5F};
+  auto d = CNNYOLOLossDescriptor::cnnLossDescriptor(
+      CNNLossType::Huber, CNNLossType::MeanAbsoluteError, CNNLossType::MeanSquaredError,
+      CNNLossType::SigmoidCrossEntropy, CNNReductionType::Mean, anchors, 2);
+  for (const auto& [get, set] :
+       {std::pair{&CNNYOLOLossDescriptor::XYLossDescriptor,
+                  &CNNYOLOLossDescriptor::setXYLossDescriptor},
+        {&CNNYOLOLossDescriptor::WHLossDescriptor, &CNNYOLOLossDescriptor::setWHLossDescriptor},
+        {&CNNYOLOLossDescriptor::confidenceLossDescriptor,
+         &CNNYOLOLossDescriptor::setConfidenceLossDescriptor},
+        {&CNNYOLOLossDescriptor::classesLossDescriptor,
+         &CNNYOLOLossDescriptor::setClassesLossDescriptor}}) {
+    auto part = loss_descriptor();
+    part.setLossType((d.*get)().lossType());
+    (d.*set)(part);
+  }
+  d.setReduceAcrossBatch(true);
+  d.setRescore(false);
+  d.setScaleXY(3);
+  d.setScaleWH(4);
+  d.setScaleNoObject(6);
+  d.setScaleObject(7);
+  d.setScaleClass(8);
+  d.setMinIOUForObjectPresence(0.5F);
+  d.setMaxIOUForObjectAbsence(0.25F);
+  return d;
+}
+Bits run_yolo(Kernel& kernel) {
+  auto& k = dynamic_cast<CNNYOLOLoss&>(kernel);
+  const Device device = k.device();
+  set_geometry(k, true);
+  const ImageBatch source = images(device, W, H, 14, 1), labels = images(device, W, H, 14, 3, 0, 1);
+  for (const Image image : labels) {
+    auto values = image.read_floats();
+    for (std::size_t i = 4; i < values.size(); i += 7) values[i] = i % 2 == 0 ? 1.0F : 0.0F;
+    image.write_floats(values);
+  }
+  const ImageBatch result = images(device, W, H, 14, 9);
+  CNNLossLabelsBatch batch;
+  for (const Image image : labels)
+    batch.push_back(std::make_shared<CNNLossLabels>(device, Size{1, 1, 1}, image, Image()));
+  CommandBuffer buffer = commands(k);
+  k.encodeBatch(buffer, source, batch, result);
+  finish(buffer);
+  Bits bits;
+  append(bits, result);
+  for (const auto& one : batch) append(bits, ImageBatch{one->lossImage()});
+  return bits;
+}
+
 Bits run_loss(Kernel& kernel) {
   const Device device = kernel.device();
   set_geometry(kernel, true);
@@ -520,6 +571,64 @@ ArchiveRow convolution_gradient(std::string name) {
       });
 }
 
+/// Words of one bit each, with every term.
+class TestBits final : public CNNConvolutionDataSource {
+ public:
+  explicit TestBits(bool connected) {
+    descriptor_ = CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 2, connected ? 8 : 4, 8);
+    if (!connected) {
+      descriptor_->setStrideInPixelsX(2);
+      descriptor_->setDilationRateY(2);
+    }
+    descriptor_->setFusedNeuronDescriptor(curve());
+    const auto factor = floats(8, 66, 0.5F, 2);
+    descriptor_->setBatchNormalizationParametersForInference(nullptr, nullptr, factor.data(),
+                                                             nullptr, 0);
+    Random random(67);
+    for (int i = 0; i < 48; ++i) words_.push_back(static_cast<std::uint32_t>(random.word()));
+  }
+  [[nodiscard]] DataType dataType() const override { return DataType::UInt32; }
+  [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override {
+    return descriptor_;
+  }
+  [[nodiscard]] const void* weights() override { return words_.data(); }
+  [[nodiscard]] const float* biasTerms() override { return nullptr; }
+  [[nodiscard]] bool load() override { return true; }
+  void purge() override {}
+  [[nodiscard]] std::string label() const override { return "bits"; }
+
+ private:
+  std::shared_ptr<CNNConvolutionDescriptor> descriptor_;
+  std::vector<std::uint32_t> words_;
+};
+template <class K>
+ArchiveRow binary_convolution(std::string name) {
+  return row<K>(
+      std::move(name),
+      [](const Device& device) {
+        const auto output_bias = floats(8, 68, 2, 3), output_scale = floats(8, 69, 0.01F, 0.02F),
+                   input_bias = floats(8, 70), input_scale = floats(8, 71);
+        return std::make_unique<K>(
+            device, std::make_shared<TestBits>(std::is_same_v<K, CNNBinaryFullyConnected>),
+            output_bias.data(), output_scale.data(), input_bias.data(), input_scale.data(),
+            CNNBinaryConvolutionType::AND, CNNBinaryConvolutionFlags::UseBetaScaling);
+      },
+      [](Kernel& kernel) {
+        constexpr bool connected = std::is_same_v<K, CNNBinaryFullyConnected>;
+        auto& k = dynamic_cast<K&>(kernel);
+        set_geometry(k, connected);
+        const ImageBatch source = images(k.device(), connected ? 3 : 9, connected ? 2 : 8, C, 1),
+                         result = images(k.device(), connected ? 1 : 4, connected ? 1 : 4,
+                                         connected ? 8 : 12, 9);
+        CommandBuffer buffer = commands(k);
+        k.encodeBatch(buffer, source, result);
+        finish(buffer);
+        Bits bits;
+        append(bits, result);
+        return bits;
+      });
+}
+
 template <class K>
 std::unique_ptr<K> pooling(const Device& device) {
   constexpr bool dilated = !std::is_constructible_v<K, const Device&, int, int, int, int>;
@@ -656,6 +765,8 @@ std::vector<ArchiveRow> made() {
                                            run_scaling_gradient<CNNGroupNormalization, TestGroups>),
       convolution<CNNConvolution>("CNNConvolution"),
       convolution<CNNFullyConnected>("CNNFullyConnected"),
+      binary_convolution<CNNBinaryConvolution>("CNNBinaryConvolution"),
+      binary_convolution<CNNBinaryFullyConnected>("CNNBinaryFullyConnected"),
       convolution_gradient<CNNConvolutionGradient, CNNConvolution>("CNNConvolutionGradient"),
       convolution_gradient<CNNFullyConnectedGradient, CNNFullyConnected>(
           "CNNFullyConnectedGradient"),
@@ -681,6 +792,14 @@ std::vector<ArchiveRow> made() {
                                 CNNDropout(k.device(), 0.625F, 12345678901234567890ULL, strides));
           }),
       lossy<CNNLoss>("CNNLoss"),
+      row<CNNYOLOLoss>(
+          "CNNYOLOLoss",
+          [](const Device& device) {
+            auto k = std::make_unique<CNNYOLOLoss>(device, yolo_descriptor());
+            k->set_switches({true, true, true});
+            return k;
+          },
+          run_yolo),
       lossy<NNForwardLoss>("NNForwardLoss"),
       lossy<NNLossGradient>("NNLossGradient"),
       plain<NNInitialGradient>("NNInitialGradient", run_unary),

@@ -7,7 +7,7 @@ import pathlib
 import cermet
 import numpy as np
 import pytest
-from help import SURFACE, Source, device
+from help import SURFACE, Source, device, permanent, run
 
 Neuron = cermet.NNNeuronDescriptor.cnn_neuron_descriptor
 
@@ -75,7 +75,22 @@ class BatchNormalizationSource(cermet.CNNBatchNormalizationDataSource):
         return "batch normalization"
 
 
+class Bits(Source):
+    """Weights of one bit: words [output, kernel height, kernel width, ceil(input / 32)]."""
+
+    def __init__(self, words, inputs):
+        super().__init__(np.zeros((*np.shape(words)[:3], inputs)), label="bits")
+        self.array = np.asarray(words, "u4")
+
+    def data_type(self):
+        return cermet.DataType.UInt32
+
+
 ARGUMENTS = {
+    "convolution_data": lambda: Bits(np.zeros((2, 3, 3, 1)), 2),
+    "scale_value": lambda: 0.5,
+    "type": lambda: cermet.CNNBinaryConvolutionType.XNOR,
+    "flags": lambda: cermet.CNNBinaryConvolutionFlags.None_,
     "neuron_descriptor": lambda: Neuron(cermet.CNNNeuronType.ReLU),
     "weights": lambda: Source(np.zeros((2, 3, 3, 2))),
     "data_source": BatchNormalizationSource,
@@ -99,6 +114,10 @@ def made(name):
     """A fresh kernel: by the first initialiser whose arguments are known."""
     if name == "CNNNeuronPReLU":
         return cermet.CNNNeuronPReLU(device, np.ones(2))
+    if name == "CNNYOLOLoss":
+        types = [cermet.CNNLossType.MeanSquaredError] * 4
+        return cermet.CNNYOLOLoss(device, cermet.CNNYOLOLossDescriptor.cnn_loss_descriptor(
+            *types, cermet.CNNReductionType.Sum, np.ones(4, np.float32), 2))
     problem = "no initialiser takes a device"
     for arguments in SURFACE["classes"][name]["inits"]:
         if arguments[:1] != ["device"]:
@@ -191,6 +210,22 @@ def test_keyword_arguments_and_defaults():
     assert (descriptor.width, descriptor.height, descriptor.number_of_images) == (5, 1, 1)
     with pytest.raises(TypeError, match="kernel_width"):
         cermet.CNNPoolingMax(device)
+
+
+def test_words_and_terms_of_a_binary_convolution():
+    """The specification's example of four channels: 7.2 and 2."""
+    image = cermet.Image.from_numpy(device, np.array([0.5, -2, 0, -0.1], "f4").reshape(1, 1, 4))
+    for kind, wanted in (("BinaryWeights", 7.2), ("AND", 2)):
+        kernel = permanent(cermet.CNNBinaryConvolution(
+            device, Bits([[[[0b1001]]]], 4), None, None, np.full(4, 0.2, "f4"), np.full(4, 3, "f4"),
+            getattr(cermet.CNNBinaryConvolutionType, kind), cermet.CNNBinaryConvolutionFlags.None_))
+        assert np.allclose(run(lambda commands: kernel.encode(commands, image)).numpy().ravel(), wanted)
+    with pytest.raises(cermet.InvalidArgument, match="4"):
+        cermet.CNNBinaryConvolution(device, Bits([[[[0b1001]]]], 4), None, None, np.zeros(3, "f4"), None,
+                                    cermet.CNNBinaryConvolutionType.AND, cermet.CNNBinaryConvolutionFlags.None_)
+    with pytest.raises(cermet.InvalidArgument, match="1"):
+        cermet.CNNBinaryConvolution(device, Bits([[[[1, 2]]]], 4), 1, cermet.CNNBinaryConvolutionType.AND,
+                                    cermet.CNNBinaryConvolutionFlags.None_)
 
 
 def test_options_combine():
