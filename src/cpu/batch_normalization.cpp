@@ -209,16 +209,18 @@ StepPtr prepare(const BatchNormalizationGradient& op, Descs descs, Engine& engin
   const Normalization shared(op.forward, descs, Op::source);
   const TensorDesc source = shared.source, gradient = descs[Op::gradient];
   const TensorDesc destination = descs[Op::destination];
+  const bool counted = descs[Op::sums].present();
   const GradientRow multiply = gradient_row(op.forward.activation.type);
   const int threads = threads_for(source.count(), engine);
   const auto body = [=](const Args& args) {
     const std::int64_t channels = source.c;
+    const bool fixed = op.fixedStatistics != 0;
+    const double samples =
+        !fixed && counted ? *args.at<const double>(Op::sums) : static_cast<double>(source.pixels());
     auto* room = static_cast<float*>(args.scratch);
     const Factors factors(shared, args, room);
     float *level = room + 3 * channels, *tilt = level + channels;  // the means of g' and g' * xh
     for (std::int64_t c = 0; c < channels; ++c) {
-      const bool fixed = op.fixedStatistics != 0;
-      const double samples = fixed ? 1.0 : *args.at<const double>(Op::sums);
       level[c] = fixed ? 0.0F : static_cast<float>(args.at(Op::gradientForBeta)[c] / samples);
       tilt[c] = fixed ? 0.0F : static_cast<float>(args.at(Op::gradientForGamma)[c] / samples);
     }

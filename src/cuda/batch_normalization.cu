@@ -102,10 +102,12 @@ struct Factors {
   }
 };
 
-/// Means over the samples of the sums that the gradient of the statistics made; null: all zero.
+/// Means over the samples of the sums that the gradient of the statistics made; null: all zero. The
+/// samples are counted on the device, or given.
 struct GradientSums {
   const float *for_gamma = nullptr, *for_beta = nullptr;
   const double* samples = nullptr;
+  double given = 0;
 };
 
 __global__ void channel_factors(Normalization of, GradientSums sums, Factors* factors) {
@@ -113,9 +115,10 @@ __global__ void channel_factors(Normalization of, GradientSums sums, Factors* fa
   for (const long long i : grid_stride(of.channels)) {
     const int c = static_cast<int>(i);
     Factors own(of, c);
-    if (sums.samples != nullptr) {
-      own.level = static_cast<float>(static_cast<double>(sums.for_beta[c]) / *sums.samples);
-      own.tilt = static_cast<float>(static_cast<double>(sums.for_gamma[c]) / *sums.samples);
+    if (sums.for_gamma != nullptr) {
+      const double samples = sums.samples != nullptr ? *sums.samples : sums.given;
+      own.level = static_cast<float>(static_cast<double>(sums.for_beta[c]) / samples);
+      own.tilt = static_cast<float>(static_cast<double>(sums.for_gamma[c]) / samples);
     }
     factors[c] = own;
   }
@@ -245,7 +248,8 @@ StepPtr prepare(const BatchNormalizationGradient& op, Descs slots, Engine&) {
     auto* factors = static_cast<Factors*>(args.scratch);
     const GradientSums sums{args.at<const float>(Op::gradientForGamma),
                             args.at<const float>(Op::gradientForBeta),
-                            args.at<const double>(Op::sums)};
+                            descs[Op::sums].present() ? args.at<const double>(Op::sums) : nullptr,
+                            static_cast<double>(source.pixels())};
     launch(args, source.desc.c, channel_factors, Normalization(op.forward, args, descs, Op::source),
            op.fixedStatistics != 0 ? GradientSums{} : sums, factors);
     launch(args, source.count(), normalize_gradient, op.forward.activation, factors,

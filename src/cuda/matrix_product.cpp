@@ -93,7 +93,11 @@ std::string problem_of(const Shape& shape, Epilogue epilogue) {
   for (const bool flag :
        {shape.left_transposed, shape.right_transposed, shape.accumulate, shape.reduced})
     text.append(flag ? " 1" : " 0");
-  return text.append(" ").append(std::to_string(static_cast<int>(epilogue)));
+  text.append(" ").append(std::to_string(static_cast<int>(epilogue)));
+  if (!shape.strided()) return text;
+  for (const std::int64_t stride : {shape.left_stride, shape.right_stride, shape.result_stride})
+    text.append(" ").append(std::to_string(stride));
+  return text;
 }
 
 }  // namespace
@@ -110,16 +114,18 @@ std::shared_ptr<const MatrixProduct> MatrixProduct::make(Engine& engine, const S
   bool good = true;
   // Row-major matrices are the transposes of column-major ones: result^T = right^T * left^T. So
   // cuBLASLt's A is our right and its B our left.
-  const auto layout = [&](cublasLtMatrixLayout_t& matrix, std::int64_t rows, std::int64_t columns) {
-    good = good && cublasLtMatrixLayoutCreate(
-                       &matrix, CUDA_R_32F, static_cast<std::uint64_t>(columns),
-                       static_cast<std::uint64_t>(rows), columns) == CUBLAS_STATUS_SUCCESS;
+  const auto layout = [&](cublasLtMatrixLayout_t& matrix, std::int64_t rows, std::int64_t columns,
+                          std::int64_t stride) {
+    good =
+        good && cublasLtMatrixLayoutCreate(&matrix, CUDA_R_32F, static_cast<std::uint64_t>(columns),
+                                           static_cast<std::uint64_t>(rows),
+                                           stride != 0 ? stride : columns) == CUBLAS_STATUS_SUCCESS;
   };
   layout(made->right_, shape.right_transposed ? shape.columns : shape.inner,
-         shape.right_transposed ? shape.inner : shape.columns);
+         shape.right_transposed ? shape.inner : shape.columns, shape.right_stride);
   layout(made->left_, shape.left_transposed ? shape.inner : shape.rows,
-         shape.left_transposed ? shape.rows : shape.inner);
-  layout(made->result_, shape.rows, shape.columns);
+         shape.left_transposed ? shape.rows : shape.inner, shape.left_stride);
+  layout(made->result_, shape.rows, shape.columns, shape.result_stride);
   if (!good) return nullptr;
   const auto plain = made->choose(engine, Epilogue::none);
   if (!plain) return nullptr;
@@ -147,7 +153,8 @@ std::optional<MatrixProduct::Algorithm> MatrixProduct::choose(Engine& engine,
   for (const auto name :
        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
-    const bool whole = shape_.inner % 4 == 0 && shape_.rows % 4 == 0 && shape_.columns % 4 == 0;
+    const bool whole = shape_.strided() ||
+                       (shape_.inner % 4 == 0 && shape_.rows % 4 == 0 && shape_.columns % 4 == 0);
     prefer(name, whole ? 4 * element : element);
   }
   std::array<cublasLtMatmulHeuristicResult_t, 16> found{};
@@ -171,11 +178,15 @@ std::optional<MatrixProduct::Algorithm> MatrixProduct::choose(Engine& engine,
     if (algorithms.size() == most_candidates) break;
   }
   if (algorithms.empty()) return std::nullopt;
-  const auto bytes = [](std::int64_t rows, std::int64_t columns) {
-    return static_cast<std::size_t>(rows * columns) * sizeof(float);
+  const auto bytes = [](std::int64_t rows, std::int64_t columns, std::int64_t stride = 0) {
+    return static_cast<std::size_t>(rows * (stride != 0 ? stride : columns)) * sizeof(float);
   };
-  Trial trial(engine, {bytes(shape_.rows, shape_.inner), bytes(shape_.inner, shape_.columns),
-                       bytes(shape_.rows, shape_.columns),
+  const bool left = shape_.left_transposed, right = shape_.right_transposed;
+  Trial trial(engine, {bytes(left ? shape_.inner : shape_.rows, left ? shape_.rows : shape_.inner,
+                             shape_.left_stride),
+                       bytes(right ? shape_.columns : shape_.inner,
+                             right ? shape_.inner : shape_.columns, shape_.right_stride),
+                       bytes(shape_.rows, shape_.columns, shape_.result_stride),
                        bytes(1, std::max(shape_.rows, shape_.columns))});
   return algorithms[engine.plans().choose(problem_of(shape_, epilogue), names, [&](std::size_t i) {
     const Algorithm& one = algorithms[i];
@@ -196,12 +207,12 @@ MatrixProduct::~MatrixProduct() {
 cublasStatus_t MatrixProduct::enqueue(const Algorithm& algorithm, Epilogue epilogue,
                                       const Operands& operands, void* workspace,
                                       cudaStream_t stream) const {
-  constexpr float one = 1, zero = 0;
+  const float alpha = shape_.alpha, beta = shape_.accumulate ? shape_.beta : 0.0F;
   Description product(shape_, epilogue, operands.array);
   if (!product.good()) return CUBLAS_STATUS_INTERNAL_ERROR;
-  return cublasLtMatmul(handle_, product.get(), &one, operands.right, right_, operands.left, left_,
-                        shape_.accumulate ? &one : &zero, operands.result, result_, operands.result,
-                        result_, &algorithm.config, algorithm.workspace == 0 ? nullptr : workspace,
+  return cublasLtMatmul(handle_, product.get(), &alpha, operands.right, right_, operands.left,
+                        left_, &beta, operands.result, result_, operands.result, result_,
+                        &algorithm.config, algorithm.workspace == 0 ? nullptr : workspace,
                         algorithm.workspace, stream);
 }
 

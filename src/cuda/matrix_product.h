@@ -1,5 +1,5 @@
 #pragma once
-// Products of dense row-major float32 matrices by cuBLASLt.
+// Products of row-major float32 matrices by cuBLASLt.
 
 #include <cublasLt.h>
 
@@ -25,6 +25,15 @@ class MatrixProduct {
     bool accumulate = false;        // adds to the result
     bool reduced = false;           // factors may be rounded to TF32
     Epilogue epilogue = Epilogue::none;
+    // Of the product, and of what it is added to where it accumulates.
+    float alpha = 1, beta = 1;
+    // Elements from one row to the next as the matrices are stored; 0: they are dense. With one of
+    // these all addresses must be aligned to 16 bytes, and all three strides be multiples of 4.
+    std::int64_t left_stride = 0, right_stride = 0, result_stride = 0;
+
+    [[nodiscard]] bool strided() const {
+      return left_stride != 0 || right_stride != 0 || result_stride != 0;
+    }
   };
   /// The fastest of cuBLASLt's heuristics that gives the same bits at every run. Null where it
   /// offers nothing.

@@ -37,8 +37,9 @@ class Listing {
     add(name,
         std::to_string(s.width) + "," + std::to_string(s.height) + "," + std::to_string(s.depth));
   }
+  void add(const char* name, const Origin& o) { add(name, Size{o.x, o.y, o.z}); }
   void add(const char* name, const Region& r) {
-    add(name, Size{r.origin.x, r.origin.y, r.origin.z});
+    add(name, r.origin);
     add(name, r.size);
   }
   void add(const char* name, const std::vector<float>& values) {
@@ -69,6 +70,9 @@ class Listing {
     if (const auto* unary = dynamic_cast<const CNNKernel*>(&k)) of(*unary);
     if (const auto* binary = dynamic_cast<const CNNBinaryKernel*>(&k)) of(*binary);
     if (const auto* gradient = dynamic_cast<const CNNGradientKernel*>(&k)) of(*gradient);
+    if (const auto* matrix = dynamic_cast<const MatrixKernel*>(&k)) of(*matrix);
+    if (const auto* unary = dynamic_cast<const MatrixUnaryKernel*>(&k)) of(*unary);
+    if (const auto* binary = dynamic_cast<const MatrixBinaryKernel*>(&k)) of(*binary);
     if (const auto* optimizer = dynamic_cast<const NNOptimizer*>(&k)) of(*optimizer);
   }
 
@@ -118,6 +122,16 @@ class Listing {
   void of(const CNNGradientKernel& k) {
     add("kernelOffsetX", k.kernelOffsetX());
     add("kernelOffsetY", k.kernelOffsetY());
+  }
+  void of(const MatrixKernel& k) {
+    add("resultMatrixOrigin", k.resultMatrixOrigin());
+    add("batchStart", k.batchStart());
+    add("batchSize", k.batchSize());
+  }
+  void of(const MatrixUnaryKernel& k) { add("sourceMatrixOrigin", k.sourceMatrixOrigin()); }
+  void of(const MatrixBinaryKernel& k) {
+    add("primarySourceMatrixOrigin", k.primarySourceMatrixOrigin());
+    add("secondarySourceMatrixOrigin", k.secondarySourceMatrixOrigin());
   }
   void of(const NNOptimizer& k) {
     add("learningRate", k.learningRate());
@@ -194,6 +208,15 @@ void own(Listing& l, const CNNBatchNormalization& k) {
     l.add("values", std::vector<float>(values.begin(), values.end()));
   }
 }
+template <class K>
+void scaling(Listing& l, const K& k) {
+  l.add("numberOfFeatureChannels", k.channel_count());
+  l.add("numberOfGroups", k.normalization().groups);
+  l.add("epsilon", k.epsilon());
+  for (const Buffer& buffer : k.scale()) l.add("values", buffer.values<float>());
+}
+void own(Listing& l, const CNNInstanceNormalization& k) { scaling(l, k); }
+void own(Listing& l, const CNNGroupNormalization& k) { scaling(l, k); }
 template <class K>
 void dropout(Listing& l, const K& k) {
   l.add("keepProbability", k.keepProbability());
@@ -292,6 +315,20 @@ void own(Listing& l, const CNNConvolutionGradient& k) {
   l.add("gradientOption", k.gradientOption());
   l.add("serializeWeightsAndBiases", k.serializeWeightsAndBiases());
 }
+void own(Listing& l, const CNNConvolutionTranspose& k) {
+  l.add("inputFeatureChannels", k.inputFeatureChannels());
+  l.add("outputFeatureChannels", k.outputFeatureChannels());
+  l.add("groups", k.groups());
+  l.add("kernelOffsetX", static_cast<int>(k.kernelOffsetX()));
+  l.add("kernelOffsetY", static_cast<int>(k.kernelOffsetY()));
+  l.add("accumulatorPrecisionOption", k.accumulatorPrecisionOption());
+}
+void own(Listing& l, const CNNConvolutionTransposeGradient& k) {
+  l.add("sourceGradientFeatureChannels", k.sourceGradientFeatureChannels());
+  l.add("sourceImageFeatureChannels", k.sourceImageFeatureChannels());
+  l.add("groups", k.groups());
+  l.add("gradientOption", k.gradientOption());
+}
 void own(Listing& l, const NNOptimizerStochasticGradientDescent& k) {
   l.add("momentumScale", k.momentumScale());
   l.add("useNesterovMomentum", k.useNesterovMomentum());
@@ -316,6 +353,67 @@ void own(Listing& l, const NNReduceBinary& k) {
   l.add("secondarySourceClipRect", k.secondarySourceClipRect());
   if (const auto* sum = dynamic_cast<const NNReduceFeatureChannelsAndWeightsSum*>(&k))
     l.add("doWeightedSumByNonZeroWeights", sum->doWeightedSumByNonZeroWeights());
+}
+
+/// What matrix kernels keep besides their bases: each has some of these.
+void own_of_matrices(Listing& l, const auto& k) {
+  if constexpr (requires { k.neuronParameterA(); }) {
+    l.add("neuronType", k.neuronType());
+    l.add("neuronParameterA", k.neuronParameterA());
+    l.add("neuronParameterB", k.neuronParameterB());
+    l.add("neuronParameterC", k.neuronParameterC());
+  }
+  if constexpr (requires { k.sourceNumberOfFeatureVectors(); }) {
+    l.add("sourceNumberOfFeatureVectors", k.sourceNumberOfFeatureVectors());
+    l.add("sourceInputFeatureChannels", k.sourceInputFeatureChannels());
+  }
+  if constexpr (requires { k.sourceOutputFeatureChannels(); })
+    l.add("sourceOutputFeatureChannels", k.sourceOutputFeatureChannels());
+  if constexpr (requires { k.sourceRows(); }) {
+    l.add("sourceRows", k.sourceRows());
+    l.add("sourceColumns", k.sourceColumns());
+  }
+  if constexpr (requires { k.alpha(); }) l.add("alpha", k.alpha());
+  if constexpr (requires { k.beta(); }) l.add("beta", k.beta());
+  if constexpr (requires { k.slopes(); }) l.add("slopes", k.slopes());
+  if constexpr (requires { k.computeStatistics(); })
+    l.add("computeStatistics", k.computeStatistics());
+  if constexpr (requires { k.epsilon(); }) l.add("epsilon", k.epsilon());
+  if constexpr (requires { k.transpose(); }) l.add("transpose", k.transpose());
+  if constexpr (requires { k.rows(); }) {
+    l.add("rows", k.rows());
+    l.add("columns", k.columns());
+  }
+}
+void own(Listing& l, const MatrixMultiplication& k) {
+  own_of_matrices(l, k);
+  l.add("leftMatrixOrigin", k.leftMatrixOrigin());
+  l.add("rightMatrixOrigin", k.rightMatrixOrigin());
+  l.add("transpose_left", k.transpose_left());
+  l.add("transpose_right", k.transpose_right());
+  l.add("result_rows", k.result_rows());
+  l.add("result_columns", k.result_columns());
+  l.add("interior_columns", k.interior_columns());
+}
+void own(Listing& l, const MatrixVectorMultiplication& k) { own_of_matrices(l, k); }
+void own(Listing& l, const MatrixFullyConnected& k) { own_of_matrices(l, k); }
+void own(Listing& l, const MatrixFullyConnectedGradient& k) { own_of_matrices(l, k); }
+void own(Listing& l, const MatrixNeuron& k) { own_of_matrices(l, k); }
+void own(Listing& l, const MatrixNeuronGradient& k) { own_of_matrices(l, k); }
+void own(Listing& l, const MatrixSoftMax& k) { own_of_matrices(l, k); }
+void own(Listing& l, const MatrixSoftMaxGradient& k) { own_of_matrices(l, k); }
+void own(Listing& l, const MatrixBatchNormalization& k) { own_of_matrices(l, k); }
+void own(Listing& l, const MatrixBatchNormalizationGradient& k) { own_of_matrices(l, k); }
+void own(Listing& l, const MatrixSum& k) {
+  own_of_matrices(l, k);
+  l.add("count", k.count());
+  l.add("resultMatrixOrigin", k.resultMatrixOrigin());
+}
+void own(Listing& l, const MatrixCopy& k) {
+  l.add("copyRows", k.copyRows());
+  l.add("copyColumns", k.copyColumns());
+  l.add("sourcesAreTransposed", k.sourcesAreTransposed());
+  l.add("destinationsAreTransposed", k.destinationsAreTransposed());
 }
 
 /// The fields of a kernel that is its operator.
@@ -362,9 +460,13 @@ std::vector<std::string> properties(const Kernel& kernel) {
            CNNBatchNormalizationStatisticsGradient, CNNBatchNormalizationGradient,
            CNNBatchNormalization, CNNDropout, CNNDropoutGradient, CNNArithmetic,
            CNNArithmeticGradient, CNNLoss, CNNYOLOLoss, NNForwardLoss, NNLossGradient,
-           CNNConvolution, CNNBinaryConvolution, CNNConvolutionGradient,
+           CNNConvolution, CNNBinaryConvolution, CNNConvolutionGradient, CNNConvolutionTranspose,
+           CNNConvolutionTransposeGradient, CNNInstanceNormalization, CNNGroupNormalization,
            NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam, NNReduceUnary,
-           NNReduceBinary>(listing, kernel);
+           NNReduceBinary, MatrixMultiplication, MatrixVectorMultiplication, MatrixFullyConnected,
+           MatrixFullyConnectedGradient, MatrixNeuron, MatrixNeuronGradient, MatrixSoftMax,
+           MatrixSoftMaxGradient, MatrixBatchNormalization, MatrixBatchNormalizationGradient,
+           MatrixSum, MatrixCopy>(listing, kernel);
   return listing.lines;
 }
 

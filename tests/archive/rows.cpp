@@ -51,6 +51,16 @@ void set_base(Kernel& kernel) {
     k->setKernelOffsetX(-7);
     k->setKernelOffsetY(8);
   }
+  if (auto* k = dynamic_cast<MatrixKernel*>(&kernel)) {
+    k->setResultMatrixOrigin({1, 2, 0});
+    k->setBatchStart(1);
+    k->setBatchSize(2);
+  }
+  if (auto* k = dynamic_cast<MatrixUnaryKernel*>(&kernel)) k->setSourceMatrixOrigin({2, 1, 0});
+  if (auto* k = dynamic_cast<MatrixBinaryKernel*>(&kernel)) {
+    k->setPrimarySourceMatrixOrigin({1, 3, 0});
+    k->setSecondarySourceMatrixOrigin({3, 1, 0});
+  }
   if (auto* k = dynamic_cast<NNReduceUnary*>(&kernel)) k->setClipRectSource({{1, 1, 0}, {4, 3, 1}});
   if (auto* k = dynamic_cast<NNReduceBinary*>(&kernel)) {
     k->setPrimarySourceClipRect({{1, 2, 0}, {4, 3, 1}});
@@ -439,6 +449,81 @@ Bits run_optimizer(Kernel& kernel) {
   return bits;
 }
 
+/// Four matrices of 9 x 10, or vectors of 10.
+Matrix matrices(const Device& device, std::uint64_t seed) {
+  const auto values = floats(4 * 90, seed, 0.1F, 2);
+  return {device.makeBuffer(values.data(), values.size() * sizeof(float)),
+          MatrixDescriptor::matrixDescriptor(9, 10, 4, 40, 360, DataType::Float32)};
+}
+Vector vectors(const Device& device, std::uint64_t seed) {
+  const auto values = floats(40, seed, 0.1F, 2);
+  return {device.makeBuffer(values.data(), values.size() * sizeof(float)),
+          VectorDescriptor::vectorDescriptor(10, 4, 40, DataType::Float32)};
+}
+/// Vectors have no columns: their origins count elements.
+Bits run_matrix_vector(Kernel& kernel) {
+  auto& k = dynamic_cast<MatrixVectorMultiplication&>(kernel);
+  k.setSecondarySourceMatrixOrigin({2, 0, 0});
+  k.setResultMatrixOrigin({1, 0, 0});
+  const Vector result = vectors(k.device(), 9);
+  CommandBuffer buffer = commands(k);
+  k.encode(buffer, matrices(k.device(), 1), vectors(k.device(), 2), result);
+  finish(buffer);
+  Bits bits;
+  append(bits, result.data());
+  return bits;
+}
+Bits run_matrices(Kernel& kernel) {
+  const Device device = kernel.device();
+  const Matrix x = matrices(device, 1), y = matrices(device, 2), result = matrices(device, 9);
+  const Vector a = vectors(device, 3), b = vectors(device, 4), c = vectors(device, 5),
+               d = vectors(device, 6), e = vectors(device, 7), f = vectors(device, 8);
+  CommandBuffer buffer = commands(kernel);
+  if (auto* k = dynamic_cast<MatrixMultiplication*>(&kernel)) k->encode(buffer, x, y, result);
+  if (auto* k = dynamic_cast<MatrixFullyConnected*>(&kernel)) k->encode(buffer, x, y, a, result);
+  if (auto* k = dynamic_cast<MatrixFullyConnectedGradient*>(&kernel))
+    k->encodeGradientForWeightsAndBias(buffer, x, y, result, a);
+  if (auto* k = dynamic_cast<MatrixNeuron*>(&kernel)) k->encode(buffer, x, a, result);
+  if (auto* k = dynamic_cast<MatrixNeuronGradient*>(&kernel)) k->encode(buffer, x, y, a, result, b);
+  if (auto* k = dynamic_cast<MatrixSoftMax*>(&kernel)) k->encode(buffer, x, result);
+  if (auto* k = dynamic_cast<MatrixSoftMaxGradient*>(&kernel)) k->encode(buffer, x, y, result);
+  if (auto* k = dynamic_cast<MatrixBatchNormalization*>(&kernel))
+    k->encode(buffer, x, a, b, c, d, result);
+  if (auto* k = dynamic_cast<MatrixBatchNormalizationGradient*>(&kernel))
+    k->encode(buffer, x, y, a, b, c, d, result, e, f);
+  if (auto* k = dynamic_cast<MatrixSum*>(&kernel)) {
+    const Matrix sources[] = {x, y, x};
+    k->encode(buffer, sources, result, a, {}, b, 1);
+  }
+  if (auto* k = dynamic_cast<MatrixCopy*>(&kernel))
+    k->encode(buffer, MatrixCopyDescriptor::descriptor(x, result, {1, 2, 0, 3}));
+  finish(buffer);
+  Bits bits;
+  append(bits, result.data());
+  for (const Vector& vector : {a, b, e, f}) append(bits, vector.data());
+  return bits;
+}
+/// Every property of a matrix kernel that has it.
+template <class K>
+void set_matrix(K& k) {
+  if constexpr (requires { k.setSourceNumberOfFeatureVectors(1); }) {
+    k.setSourceNumberOfFeatureVectors(4);
+    k.setSourceInputFeatureChannels(5);
+  }
+  if constexpr (requires { k.setSourceOutputFeatureChannels(1); })
+    k.setSourceOutputFeatureChannels(3);
+  if constexpr (requires { k.setSourceRows(1); }) {
+    k.setSourceRows(4);
+    k.setSourceColumns(5);
+  }
+  if constexpr (requires { k.setAlpha(1); }) k.setAlpha(0.7);
+  if constexpr (requires { k.setEpsilon(1); }) k.setEpsilon(0.25F);
+  if constexpr (requires { k.setComputeStatistics(true); }) k.setComputeStatistics(true);
+  if constexpr (requires { k.slopes(); }) k.setNeuronToPReLUWithParametersA(floats(7, 70));
+  if constexpr (requires { k.neuronParameterA(); })
+    k.setNeuronType(CNNNeuronType::TanH, 0.5F, 0.75F, 0.25F);
+}
+
 template <class K, class Set>
 ArchiveRow row(std::string name, Set&& make, std::function<Bits(Kernel&)> run) {
   return {std::move(name),
@@ -488,6 +573,17 @@ ArchiveRow plain(std::string name, std::function<Bits(Kernel&)> run) {
   return row<K>(
       std::move(name), [](const Device& device) { return std::make_unique<K>(device); },
       std::move(run));
+}
+template <class K, class... Given>
+ArchiveRow matrix(std::string name, Given... given) {
+  return row<K>(
+      std::move(name),
+      [=](const Device& device) {
+        auto k = std::make_unique<K>(device, given...);
+        set_matrix(*k);
+        return k;
+      },
+      run_matrices);
 }
 template <class K>
 ArchiveRow lossy(std::string name) {
@@ -860,6 +956,41 @@ std::vector<ArchiveRow> made() {
       plain<CNNLogSoftMaxGradient>(
           "CNNLogSoftMaxGradient",
           [](Kernel& k) { return run_gradient(k, CNNLogSoftMax(k.device()), true); }),
+      row<MatrixMultiplication>(
+          "MatrixMultiplication",
+          [](const Device& device) {
+            auto k = std::make_unique<MatrixMultiplication>(device, true, true, 3, 4, 5, 0.7, 0.3);
+            k->setLeftMatrixOrigin({1, 2, 0});
+            k->setRightMatrixOrigin({2, 1, 0});
+            return k;
+          },
+          run_matrices),
+      row<MatrixVectorMultiplication>(
+          "MatrixVectorMultiplication",
+          [](const Device& device) {
+            return std::make_unique<MatrixVectorMultiplication>(device, true, 4, 5, 0.7, 0.3);
+          },
+          run_matrix_vector),
+      matrix<MatrixFullyConnected>("MatrixFullyConnected"),
+      matrix<MatrixFullyConnectedGradient>("MatrixFullyConnectedGradient"),
+      matrix<MatrixNeuron>("MatrixNeuron"),
+      matrix<MatrixNeuronGradient>("MatrixNeuronGradient"),
+      matrix<MatrixSoftMax>("MatrixSoftMax"),
+      matrix<MatrixLogSoftMax>("MatrixLogSoftMax"),
+      matrix<MatrixSoftMaxGradient>("MatrixSoftMaxGradient"),
+      matrix<MatrixLogSoftMaxGradient>("MatrixLogSoftMaxGradient"),
+      matrix<MatrixBatchNormalization>("MatrixBatchNormalization"),
+      matrix<MatrixBatchNormalizationGradient>("MatrixBatchNormalizationGradient"),
+      row<MatrixSum>(
+          "MatrixSum",
+          [](const Device& device) {
+            auto k = std::make_unique<MatrixSum>(device, 3, 4, 5, true);
+            k->setResultMatrixOrigin({2, 1, 0});
+            set_matrix(*k);
+            return k;
+          },
+          run_matrices),
+      matrix<MatrixCopy>("MatrixCopy", std::size_t{4}, std::size_t{3}, true, true),
       row<NNOptimizerStochasticGradientDescent>(
           "NNOptimizerStochasticGradientDescent",
           [](const Device& device) {

@@ -52,8 +52,8 @@ struct BatchNormalizationStatisticsGradient {
   std::int32_t accumulate = 0;  // 0: overwrite, 1: add
 };
 
-/// dx = gamma/s * (g' - (gradientForBeta + xh*gradientForGamma)/m), m = sums[0] samples;
-/// `fixedStatistics`: dx = gamma/s * g'.
+/// dx = gamma/s * (g' - (gradientForBeta + xh*gradientForGamma)/m), m = sums[0] samples, or the
+/// pixels of the source where `sums` is absent; `fixedStatistics`: dx = gamma/s * g'.
 struct BatchNormalizationGradient {
   static constexpr std::string_view name = "CNNBatchNormalizationGradient";
   enum Slot {
