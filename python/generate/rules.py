@@ -61,6 +61,7 @@ MEMBERS = {  # "Class.member" or "function"
     "NNPadding.stock": "how the library names its own classes in archives",
     "CNNLossDescriptor.code": "encode_with_coder",
     "NNNeuronDescriptor.code": "encode_with_coder",
+    "CNNConvolutionDescriptor.code": "encode_with_coder",
     "NNOptimizerDescriptor.code": "part of an optimizer's archive",
     "LossSwitches.code": "part of a loss's archive",
     "CNNYOLOLossDescriptor.code": "encode_with_coder",

@@ -161,10 +161,10 @@ class CNNConvolutionDescriptor {
     std::vector<float> factor, addend;
   };
   [[nodiscard]] const Folding& folding() const { return folding_; }
-
- protected:
   /// Lists the fields to a coder.
   virtual void code(Coder& coder);
+
+ protected:
   [[nodiscard]] virtual std::string_view archive_name() const { return "CNNConvolutionDescriptor"; }
 
  private:
@@ -208,9 +208,9 @@ class CNNSubPixelConvolutionDescriptor final : public CNNConvolutionDescriptor {
   /// r; its square divides outputFeatureChannels. Default 1.
   [[nodiscard]] std::size_t subPixelScaleFactor() const override { return scale_; }
   void setSubPixelScaleFactor(std::size_t factor) { scale_ = factor; }
+  void code(Coder& coder) override;
 
  protected:
-  void code(Coder& coder) override;
   [[nodiscard]] std::string_view archive_name() const override {
     return "CNNSubPixelConvolutionDescriptor";
   }
