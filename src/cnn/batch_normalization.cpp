@@ -155,8 +155,7 @@ CNNBatchNormalization::CNNBatchNormalization(
 }
 
 CNNBatchNormalization::CNNBatchNormalization(Coder& coder, const Device& device)
-    : KernelOf(device),
-      identity_(std::make_shared<int>()) {
+    : KernelOf(device), identity_(std::make_shared<int>()) {
   read(coder);
 }
 
@@ -310,7 +309,7 @@ void CNNBatchNormalization::encodeBatch(
 
 void CNNBatchNormalization::check(const Image& source, const Image&, std::size_t) const {
   detail::check_channels(*this, "sourceImage", source, sourceFeatureChannelOffset(),
-                 sourceFeatureChannelMaxCount(), channels_);
+                         sourceFeatureChannelMaxCount(), channels_);
 }
 
 void CNNBatchNormalization::record(detail::UnaryEncoding& e) const {
@@ -322,10 +321,11 @@ void CNNBatchNormalization::record(detail::UnaryEncoding& e) const {
                : detail::view_of(e.recording, arrays_[slot], detail::channel_desc(channels_));
   };
   const auto source = e.aligned(*this);
-  detail::encode(e.recording, memo_, op_,
-                 {source.view(), array(Slot::mean_slot), array(Slot::variance_slot),
-                  array(Slot::gamma_slot), array(Slot::beta_slot),
-                  detail::view_of(e.recording, slopes_, detail::channel_desc(channels_)), e.destination});
+  detail::encode(
+      e.recording, memo_, op_,
+      {source.view(), array(Slot::mean_slot), array(Slot::variance_slot), array(Slot::gamma_slot),
+       array(Slot::beta_slot),
+       detail::view_of(e.recording, slopes_, detail::channel_desc(channels_)), e.destination});
 }
 
 StatePtr CNNBatchNormalization::make_state(const detail::StateOrigin& origin, const Image&,
@@ -352,8 +352,8 @@ void CNNBatchNormalizationStatistics::encodeBatch(
   call.check_operand("sourceImages", Operand(sourceImages));
   state.check_usable(call.recording());
   const std::size_t channels = state.channel_count(), first = sourceFeatureChannelOffset();
-  detail::check_channels(*this, "sourceImages", sourceImages.front(), first, sourceFeatureChannelMaxCount(),
-                 channels);
+  detail::check_channels(*this, "sourceImages", sourceImages.front(), first,
+                         sourceFeatureChannelMaxCount(), channels);
   const TensorView source =
       detail::feature_channels(call.source(Operand(sourceImages)), static_cast<std::int64_t>(first),
                                static_cast<std::int32_t>(channels));
@@ -412,9 +412,9 @@ void CNNBatchNormalizationStatisticsGradient::encodeBatch(
   state.check_usable(recording);
   const std::size_t channels = state.channel_count();
   detail::check_channels(*this, "sourceGradients", gradients.front(), primary_.featureChannelOffset,
-                 primary_.featureChannelMaxCount, channels);
+                         primary_.featureChannelMaxCount, channels);
   detail::check_channels(*this, "sourceImages", sources.front(), secondary_.featureChannelOffset,
-                 secondary_.featureChannelMaxCount, channels);
+                         secondary_.featureChannelMaxCount, channels);
   check_slopes(*this, neuron_, channels);
   CNNGradientKernel::check(gradients.front(), sources.front(), {}, &state, gradients.count());
 
@@ -464,9 +464,9 @@ void CNNBatchNormalizationGradient::check(const Image& gradient, const Image& so
   CNNGradientKernel::check(gradient, source, destination, state, count);
   const std::size_t channels = own.channel_count();
   detail::check_channels(*this, "sourceGradient", gradient, primary_.featureChannelOffset,
-                 primary_.featureChannelMaxCount, channels);
+                         primary_.featureChannelMaxCount, channels);
   detail::check_channels(*this, "sourceImage", source, secondary_.featureChannelOffset,
-                 secondary_.featureChannelMaxCount, channels);
+                         secondary_.featureChannelMaxCount, channels);
   check_slopes(*this, neuron_, channels);
   if (!own.has_gradient()) {
     complain("batchNormalizationState", "without the gradients of this batch",

@@ -156,11 +156,11 @@ void CNNDropout::record(detail::UnaryEncoding& e) const {
   }
   const TensorDesc one = e.states->at<CNNDropoutGradientState>(0)->mask();
   for_each_mask(e.recording, *e.states, one,
-               [&](std::int32_t first, std::int32_t count, const TensorView& masks) {
-                 scalars.first_image = e.first_image + static_cast<std::uint32_t>(first);
-                 encode({detail::images(source.view(), first, count), masks,
-                         detail::images(e.destination, first, count)});
-               });
+                [&](std::int32_t first, std::int32_t count, const TensorView& masks) {
+                  scalars.first_image = e.first_image + static_cast<std::uint32_t>(first);
+                  encode({detail::images(source.view(), first, count), masks,
+                          detail::images(e.destination, first, count)});
+                });
 }
 
 // ---- gradient -----------------------------------------------------------------------------------
@@ -231,11 +231,11 @@ void CNNDropoutGradient::record(detail::BinaryEncoding& e) const {
   op.shiftX = static_cast<std::int32_t>(secondaryOffset().x);
   op.shiftY = static_cast<std::int32_t>(secondaryOffset().y);
   for_each_mask(e.recording, *e.states, one,
-               [&](std::int32_t first, std::int32_t count, const TensorView& masks) {
-                 detail::encode(e.recording, memo_, op,
-                                {detail::images(gradient.view(), first, count), masks,
-                                 detail::images(e.destination, first, count)});
-               });
+                [&](std::int32_t first, std::int32_t count, const TensorView& masks) {
+                  detail::encode(e.recording, memo_, op,
+                                 {detail::images(gradient.view(), first, count), masks,
+                                  detail::images(e.destination, first, count)});
+                });
 }
 
 }  // namespace cermet

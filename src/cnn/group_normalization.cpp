@@ -189,7 +189,8 @@ void ScaledNormalization<Self, Source, GradientState>::record(detail::UnaryEncod
     for (std::size_t i = 0; i < e.states->size(); ++i) {
       const auto state = e.states->template at<GradientState>(i);
       if (state && state->channel_count() == channels_) continue;
-      this->complain("destinationState", state ? "for another number of channels" : "of another kind",
+      this->complain("destinationState",
+                     state ? "for another number of channels" : "of another kind",
                      "a state of this kernel", "Use the states that resultState makes.");
     }
   }
@@ -262,12 +263,12 @@ void ScaledNormalizationGradient<Self, GradientState>::record(detail::BinaryEnco
                                       detail::forward_of(e.states));
   const TensorDesc& region = written.view.desc;
   const Offset to = this->secondaryOffset();
-  const detail::AlignedSource source(
-      e.recording, e.secondary, {to.x - written.offset.x, to.y - written.offset.y, 0}, region.w,
-      region.h, this->secondaryEdgeMode());
+  const detail::AlignedSource source(e.recording, e.secondary,
+                                     {to.x - written.offset.x, to.y - written.offset.y, 0},
+                                     region.w, region.h, this->secondaryEdgeMode());
 
-  const bool in_place = written.offset.x == 0 && written.offset.y == 0 && region.w == e.width &&
-                        region.h == e.height;
+  const bool in_place =
+      written.offset.x == 0 && written.offset.y == 0 && region.w == e.width && region.h == e.height;
   std::unique_ptr<detail::ScratchTensor> scratch;
   TensorView result = e.destination;
   if (!in_place) {
@@ -291,8 +292,7 @@ void ScaledNormalizationGradient<Self, GradientState>::record(detail::BinaryEnco
                        {part(written.view), part(source.view()),
                         detail::view_of(e.recording, state.gamma(), scale),
                         detail::view_of(e.recording, state.gradientForGamma(), rows),
-                        detail::view_of(e.recording, state.gradientForBeta(), rows),
-                        part(result)});
+                        detail::view_of(e.recording, state.gradientForBeta(), rows), part(result)});
       });
   if (in_place) return;
   detail::BinaryEncoding back = e;

@@ -51,8 +51,7 @@ struct Plan {
   void for_each_image(std::int64_t images, void* scratch, std::int64_t arrays, Body&& body) const {
     auto* bytes = static_cast<std::byte*>(scratch);
     if (!whole_images) {
-      for (std::int64_t n = 0; n < images; ++n)
-        body(n, threads, reinterpret_cast<double*>(bytes));
+      for (std::int64_t n = 0; n < images; ++n) body(n, threads, reinterpret_cast<double*>(bytes));
       return;
     }
     parallel(threads, images, [&](std::int64_t begin, std::int64_t end) {

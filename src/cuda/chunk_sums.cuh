@@ -15,7 +15,7 @@ constexpr int lanes = 32, rows = block_threads / lanes;
 /// channels.
 struct Chunks {
   Tensor of;
-  long long set, size;  // pixels of a set, of a chunk
+  long long set, size;     // pixels of a set, of a chunk
   int sets, count, tiles;  // `count`: chunks of a set
 
   explicit Chunks(const TensorDesc& desc, int sets_of = 1)

@@ -162,8 +162,8 @@ std::size_t factor_bytes(const TensorDesc& source) {
 Factors* statistics(const Args& args, const Chunks& chunks, const Tensor& source,
                     const Groups& groups) {
   const Parts parts(chunks, args.scratch);
-  auto* factors = reinterpret_cast<Factors*>(static_cast<std::byte*>(args.scratch) +
-                                             Parts::bytes(chunks));
+  auto* factors =
+      reinterpret_cast<Factors*>(static_cast<std::byte*>(args.scratch) + Parts::bytes(chunks));
   launch_blocks(args, chunks.blocks(), chunk_statistics, chunks, source, parts);
   launch_blocks(args, static_cast<long long>(chunks.sets) * (groups.channels / groups.width),
                 merge_statistics, chunks, parts, groups, factors);

@@ -227,8 +227,7 @@ const std::vector<NormalizationRow> instance_rows{
              .source = {2, 1, 1},
              .given = {.source = {1, 2, 3, 6},
                        .incoming = {1, 0, 0, 2},
-                       .result = {-0.654700538379, 1.654700538379, -1.309068067467,
-                                  2.309068067467},
+                       .result = {-0.654700538379, 1.654700538379, -1.309068067467, 2.309068067467},
                        .source_gradient = {0.76980035892, -0.76980035892, -0.219280977875,
                                            0.219280977875}},
              .quick = true},
@@ -273,8 +272,7 @@ const std::vector<NormalizationRow> group_rows{
      .epsilon = 0,
      .gamma = {1, 2, 0.5F, -1},
      .beta = {0, 0.1F, 0.2F, 0.3F},
-     .parameters = {{-1.3416407865, 2.683281573, -1.414213562373, -1.414213562373},
-                    {1, 2, 1, 0}}},
+     .parameters = {{-1.3416407865, 2.683281573, -1.414213562373, -1.414213562373}, {1, 2, 1, 0}}},
 };
 
 INSTANTIATE_TEST_SUITE_P(InstanceNormalization, Rows,
@@ -406,8 +404,9 @@ TEST(GroupNormalization, RefusesWhatDoesNotFit_quick) {
   expect_refusal([&] { CNNGroupNormalization(device, std::make_shared<GroupSource>(row, 4)); },
                  "CNNGroupNormalization: numberOfGroups is 0; needed a divisor of 4 feature "
                  "channels.");
-  expect_refusal([&] { CNNInstanceNormalization(device, std::make_shared<InstanceSource>(row, 0)); },
-                 "CNNInstanceNormalization: numberOfFeatureChannels is 0; needed 1 or more.");
+  expect_refusal(
+      [&] { CNNInstanceNormalization(device, std::make_shared<InstanceSource>(row, 0)); },
+      "CNNInstanceNormalization: numberOfFeatureChannels is 0; needed 1 or more.");
   expect_refusal([&] { CNNInstanceNormalization(device, nullptr); },
                  "CNNInstanceNormalization: dataSource is null; needed a data source.");
   const auto source = std::make_shared<InstanceSource>(row, 4);

@@ -55,8 +55,8 @@ class CNNDropout;
 /// batch is one step; they are not shared between images.
 class CNNDropoutGradientState final : public NNGradientState {
  public:
-  CNNDropoutGradientState(const detail::StateOrigin& origin, Buffer mask,
-                          const TensorDesc& extents, const CNNDropout& dropout);
+  CNNDropoutGradientState(const detail::StateOrigin& origin, Buffer mask, const TensorDesc& extents,
+                          const CNNDropout& dropout);
 
   /// A copy of the mask, one byte an element: 1 kept, 0 dropped; row-major y, x, channel with the
   /// extents (stride Y ? H : 1) x (stride X ? W : 1) x (stride of channels ? C : 1) of the region

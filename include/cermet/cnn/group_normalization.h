@@ -231,11 +231,11 @@ class ScaledNormalizationGradient : public Concrete<Self, CNNGradientKernel> {
   mutable detail::StepMemo memo_, copy_memo_;
 };
 
-/// y = (x - mean[c]) * gamma[c] / sqrt(variance[c] + epsilon) + beta[c], mean and biased variance of
-/// channel c over the pixels of one image, at inference too. The pixels are those that the region
-/// written reads: where `offset`, `clipRect` or the destination's size select a part of the source,
-/// or reach beyond it, the statistics are of that part with its edges. Channel ranges must select
-/// as many channels as the data source has.
+/// y = (x - mean[c]) * gamma[c] / sqrt(variance[c] + epsilon) + beta[c], mean and biased variance
+/// of channel c over the pixels of one image, at inference too. The pixels are those that the
+/// region written reads: where `offset`, `clipRect` or the destination's size select a part of the
+/// source, or reach beyond it, the statistics are of that part with its edges. Channel ranges must
+/// select as many channels as the data source has.
 class CNNInstanceNormalization final
     : public ScaledNormalization<CNNInstanceNormalization, CNNInstanceNormalizationDataSource,
                                  CNNInstanceNormalizationGradientState> {
