@@ -22,7 +22,7 @@ std::ptrdiff_t extent(std::size_t taps, std::size_t dilation) {
 
 /// Where a transposed convolution puts source pixel (0, 0) in the expanded image when it undoes
 /// that forward encode: it visits the pairs of pixels that the encode's data gradient visits.
-Offset undoing(const ForwardRecord& f) {
+Offset offset_that_undoes(const ForwardRecord& f) {
   const auto along = [](std::ptrdiff_t offset, std::size_t taps, std::size_t dilation) {
     return -offset + (extent(taps, dilation) % 2 == 0 ? 1 : 0);
   };
@@ -80,6 +80,22 @@ void code_kernel(Coder& coder, const Kernel& kernel, std::shared_ptr<const Convo
   if (!weights->weights) coder.refuse("weights", "missing", "values or a data source");
 }
 
+/// Holds the partner of an encode for its time.
+class Undoing {
+ public:
+  Undoing(std::shared_ptr<CNNConvolutionGradientState>& place,
+          std::shared_ptr<CNNConvolutionGradientState> partner)
+      : place_(place) {
+    place_ = std::move(partner);
+  }
+  ~Undoing() { place_ = nullptr; }
+  Undoing(const Undoing&) = delete;
+  Undoing& operator=(const Undoing&) = delete;
+
+ private:
+  std::shared_ptr<CNNConvolutionGradientState>& place_;
+};
+
 void move_parameters(const Kernel& kernel, const Device& device,
                      std::shared_ptr<CNNConvolutionDataSource>& source,
                      std::shared_ptr<ConvolutionWeights>& weights) {
@@ -109,7 +125,7 @@ ImageDescriptor CNNConvolutionGradientState::destinationImageDescriptor(
     std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates, Kernel& kernel,
     const ImageDescriptor& suggestedDescriptor) {
   if (auto* transpose = dynamic_cast<CNNConvolutionTranspose*>(&kernel)) {
-    const Offset offset = undoing(forward());
+    const Offset offset = offset_that_undoes(forward());
     transpose->setOffset({});
     transpose->setKernelOffsetX(offset.x);
     transpose->setKernelOffsetY(offset.y);
@@ -181,7 +197,7 @@ void CNNConvolutionTranspose::record(detail::UnaryEncoding& e) const {
                   offset().y * static_cast<std::ptrdiff_t>(shape_->strideY) + kernel_offset_.y, 0};
   if (partner) {
     partner->check_usable(e.recording);
-    expanded = undoing(partner->forward());
+    expanded = offset_that_undoes(partner->forward());
   }
   if (state != nullptr) state->set_expanded_offset(expanded);
 
@@ -249,11 +265,7 @@ void CNNConvolutionTranspose::encode(
                       destinationImage);
     return;
   }
-  struct Undone {  // for the time of the encode
-    std::shared_ptr<CNNConvolutionGradientState>& partner;
-    ~Undone() { partner = nullptr; }
-  } const undone{partner_};
-  partner_ = convolutionGradientState;
+  const Undoing undoing(partner_, convolutionGradientState);
   CNNKernel::encode(commandBuffer, sourceImage, destinationImage);
 }
 void CNNConvolutionTranspose::encode(
@@ -270,11 +282,7 @@ void CNNConvolutionTranspose::encodeBatch(const CommandBuffer& commandBuffer,
     CNNKernel::encodeBatch(commandBuffer, sourceImages, states, destinationImages);
     return;
   }
-  struct Undone {
-    std::shared_ptr<CNNConvolutionGradientState>& partner;
-    ~Undone() { partner = nullptr; }
-  } const undone{partner_};
-  partner_ = partner_of(states, sourceImages.size());
+  const Undoing undoing(partner_, partner_of(states, sourceImages.size()));
   CNNKernel::encodeBatch(commandBuffer, sourceImages, destinationImages);
 }
 
@@ -291,8 +299,8 @@ ImageBatch CNNConvolutionTranspose::encodeBatch(const CommandBuffer& commandBuff
     return {};
   }();
   ImageDescriptor descriptor = destinationImageDescriptor({&first, 1}, partner);
-  const ImageBatch destinations = destinationImageAllocator()->imageBatch(
-      commandBuffer, descriptor, *this, sourceImages.size());
+  ImageBatch destinations = destinationImageAllocator()->imageBatch(commandBuffer, descriptor,
+                                                                    *this, sourceImages.size());
   if (destinationStates == nullptr) {
     encodeBatch(commandBuffer, sourceImages, convolutionGradientStates, destinations);
     return destinations;

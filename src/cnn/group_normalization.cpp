@@ -286,7 +286,7 @@ void ScaledNormalizationGradient<Self, GradientState>::record(detail::BinaryEnco
         GradientState& state = *state_of(static_cast<std::size_t>(first));
         rows = dense_desc(states, 1, 1, scale.c);
         const auto part = [&](const TensorView& all) {
-          return detail::images(all, first * images, states * images);
+          return detail::images(all, std::int64_t{first} * images, states * images);
         };
         detail::encode(e.recording, memo_, GroupNormalizationGradient{op},
                        {part(written.view), part(source.view()),

@@ -93,6 +93,7 @@ class Worker {
 class Workers {
  public:
   explicit Workers(std::shared_ptr<Engine> engine);
+  ~Workers() = default;
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
