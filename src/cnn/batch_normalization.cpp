@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cnn/channel_arrays.h"
+#include "cnn/loaded.h"
 #include "cnn/written_region.h"
 
 namespace cermet {
@@ -213,7 +214,8 @@ void CNNBatchNormalization::reloadMeanAndVarianceFromDataSource() {
 
 void CNNBatchNormalization::load(std::initializer_list<Slot> slots) {
   if (!source_) complain("dataSource", "null", "a data source");
-  const detail::Loaded loaded(*source_, class_name(), "gamma, beta, mean and variance");
+  const detail::Loaded loaded(*source_, class_name(), label(), "dataSource",
+                              "gamma, beta, mean and variance");
   const std::size_t channels = source_->numberOfFeatureChannels();
   if (channels_ == 0) {
     if (channels == 0) complain("numberOfFeatureChannels", "0", "1 or more");

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cnn/convolution_weights.h"
+#include "cnn/loaded.h"
 
 namespace cermet {
 
@@ -98,6 +99,7 @@ void CNNBinaryConvolution::load(std::string_view kernel, CNNConvolutionDataSourc
                                    : std::to_string(shape_->groups),
            "1", "Binary convolutions have no groups.");
   }
+  shape_->refuse_sub_pixels(kernel, source->label());
   if (source->dataType() != DataType::UInt32)
     refuse("dataType", "of another kind", "UInt32 words of 32 weights");
   type_ = type;
@@ -107,7 +109,7 @@ void CNNBinaryConvolution::load(std::string_view kernel, CNNConvolutionDataSourc
 
   std::vector<std::uint32_t> words(word_count());
   {
-    const detail::Loaded loaded(*source, kernel);
+    const detail::Loaded loaded(*source, kernel, source->label(), "weights", "weights");
     const void* given = source->weights();
     if (given == nullptr)
       refuse("weights", "a null pointer", std::to_string(words.size()) + " words");

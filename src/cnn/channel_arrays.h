@@ -33,24 +33,6 @@ void select_channels(Kernel& kernel, std::size_t channels);
 void check_channel_buffers(const Kernel& kernel, const char* argument,
                            std::initializer_list<Buffer> buffers, std::size_t channels);
 
-/// Keeps `load` and `purge` of a data source balanced; throws where it cannot be loaded.
-template <class Source>
-class Loaded {
- public:
-  Loaded(Source& source, std::string_view kernel, std::string_view needed) : source_(source) {
-    if (!source.load()) {
-      fail({kernel, "", "dataSource", "one whose load() answered false", std::string(needed),
-            "Check the file or memory behind the data source."});
-    }
-  }
-  ~Loaded() { source_.purge(); }
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
-
- private:
-  Source& source_;
-};
-
 /// A device reload: writes `from` into the arrays from `first` on, in command buffer order. A copy
 /// of the kernel that shares them keeps what it has.
 template <std::size_t N>

@@ -29,11 +29,6 @@ std::shared_ptr<Descriptor> made(std::size_t width, std::size_t height, std::siz
   return descriptor;
 }
 
-std::int32_t pad(std::size_t taps, std::size_t dilation, std::ptrdiff_t offset) {
-  return static_cast<std::int32_t>(static_cast<std::ptrdiff_t>(((taps - 1) * dilation + 1) / 2) -
-                                   offset);
-}
-
 }  // namespace
 
 std::shared_ptr<CNNConvolutionDescriptor> CNNConvolutionDescriptor::cnnConvolutionDescriptor(
@@ -316,12 +311,7 @@ void CNNConvolution::adjust(ImageDescriptor& descriptor, std::span<const Image>)
   descriptor.height *= shape_->subPixels;
 }
 
-Window CNNConvolution::window() const {
-  Window window = shape_->window(edgeMode());
-  window.padLeft = pad(shape_->kernelWidth, shape_->dilationX, offset().x);
-  window.padTop = pad(shape_->kernelHeight, shape_->dilationY, offset().y);
-  return window;
-}
+Window CNNConvolution::window() const { return shape_->window(edgeMode(), offset()); }
 
 void CNNConvolution::record(detail::UnaryEncoding& e) const {
   Convolution op;
@@ -392,12 +382,7 @@ CNNConvolutionGradient::CNNConvolutionGradient(const Device& device,
 
 void CNNConvolutionGradient::code(Coder& coder) {
   CNNGradientKernel::code(coder);
-  auto option = static_cast<unsigned>(option_);
-  coder("gradientOption", option);
-  if (coder.is_reading()) {
-    if (option < 1 || option > 3) coder.refuse("gradientOption", std::to_string(option), "1 to 3");
-    option_ = static_cast<CNNConvolutionGradientOption>(option);
-  }
+  detail::code_gradient_option(coder, option_);
   coder("serializeWeightsAndBiases", serialize_);
   auto shape = ConvolutionShape::code(coder, shape_, class_name());
   if (coder.is_reading()) shape_ = std::move(shape);
@@ -438,19 +423,17 @@ void CNNConvolutionGradient::apply(const ForwardRecord& forward) {
 // weights (spec: convolution 7.3), T = primaryOffset*stride + kernelOffset; as a forward window
 // that is an offset of (K even) - T.
 Window CNNConvolutionGradient::data_window() const {
-  Window window = shape_->window(secondary_.edgeMode);
   const auto forward_offset = [](std::size_t taps, std::size_t dilation, std::ptrdiff_t primary,
                                  std::size_t stride, std::ptrdiff_t kernel) {
     const std::ptrdiff_t even = ((taps - 1) * dilation + 1) % 2 == 0 ? 1 : 0;
     return even - (primary * static_cast<std::ptrdiff_t>(stride) + kernel);
   };
-  window.padLeft = pad(shape_->kernelWidth, shape_->dilationX,
-                       forward_offset(shape_->kernelWidth, shape_->dilationX, primary_.offset.x,
-                                      shape_->strideX, kernelOffsetX()));
-  window.padTop = pad(shape_->kernelHeight, shape_->dilationY,
-                      forward_offset(shape_->kernelHeight, shape_->dilationY, primary_.offset.y,
-                                     shape_->strideY, kernelOffsetY()));
-  return window;
+  return shape_->window(secondary_.edgeMode,
+                        {forward_offset(shape_->kernelWidth, shape_->dilationX, primary_.offset.x,
+                                        shape_->strideX, kernelOffsetX()),
+                         forward_offset(shape_->kernelHeight, shape_->dilationY, primary_.offset.y,
+                                        shape_->strideY, kernelOffsetY()),
+                         0});
 }
 
 Window CNNConvolutionGradient::weights_window() const {

@@ -2,6 +2,7 @@
 
 #include "cermet/core/coder.h"
 #include "cermet/ops/copy.h"
+#include "cnn/channel_arrays.h"
 #include "cnn/convolution_weights.h"
 #include "cnn/written_region.h"
 
@@ -48,10 +49,6 @@ Convolution adjoint_operator(const Kernel& kernel, const ConvolutionShape& shape
   op.groups = static_cast<std::int32_t>(shape.groups);
   op.reducedPrecision = has(kernel.options(), KernelOptions::AllowReducedPrecision) ? 1 : 0;
   return op;
-}
-
-TensorDesc channel_desc(std::size_t channels) {
-  return flat_desc(static_cast<std::int64_t>(channels));
 }
 
 std::shared_ptr<CNNConvolutionDataSource> checked(std::shared_ptr<CNNConvolutionDataSource> source,
@@ -121,6 +118,7 @@ void CNNConvolutionTransposeGradientState::set_partner(
   set_convolution(partner_ ? partner_->convolution() : nullptr);
 }
 
+// Of the partner's class, and here because it is about this kernel.
 ImageDescriptor CNNConvolutionGradientState::destinationImageDescriptor(
     std::span<const Image> sourceImages, std::span<const StatePtr> sourceStates, Kernel& kernel,
     const ImageDescriptor& suggestedDescriptor) {
@@ -220,7 +218,7 @@ void CNNConvolutionTranspose::record(detail::UnaryEncoding& e) const {
   if (more) {
     ConvolutionTransposeBias last;
     last.activation = activation;
-    const TensorDesc flat = channel_desc(shape_->outputs);
+    const TensorDesc flat = detail::channel_desc(shape_->outputs);
     detail::encode(e.recording, bias_memo_, last,
                    {result, detail::view_of(e.recording, weights_->biases, flat),
                     detail::view_of(e.recording, weights_->slopes, flat), e.destination});
@@ -233,7 +231,7 @@ std::shared_ptr<CNNConvolutionGradientState> CNNConvolutionTranspose::partner_of
   if (convolutionGradientStates.empty()) return nullptr;
   if (convolutionGradientStates.size() != images) {
     complain("convolutionGradientStates",
-             std::to_string(convolutionGradientStates.size()) + " states",
+             std::to_string(convolutionGradientStates.size()) + " of them",
              std::to_string(images) + ", as many as images");
   }
   auto partner = convolutionGradientStates.at<CNNConvolutionGradientState>(0);
@@ -390,12 +388,7 @@ CNNConvolutionTransposeGradient::CNNConvolutionTransposeGradient(
 
 void CNNConvolutionTransposeGradient::code(Coder& coder) {
   CNNGradientKernel::code(coder);
-  auto option = static_cast<unsigned>(option_);
-  coder("gradientOption", option);
-  if (coder.is_reading()) {
-    if (option < 1 || option > 3) coder.refuse("gradientOption", std::to_string(option), "1 to 3");
-    option_ = static_cast<CNNConvolutionGradientOption>(option);
-  }
+  detail::code_gradient_option(coder, option_);
   code_kernel(coder, *this, shape_, source_, weights_);
 }
 void CNNConvolutionTransposeGradient::move_to(const Device& device) {
@@ -470,7 +463,7 @@ void CNNConvolutionTransposeGradient::record(detail::BinaryEncoding& e) const {
   bias.accumulate = back.accumulate;
   detail::encode(
       e.recording, bias_memo_, bias,
-      {written.view, detail::view_of(e.recording, biases, channel_desc(shape_->outputs))});
+      {written.view, detail::view_of(e.recording, biases, detail::channel_desc(shape_->outputs))});
 }
 
 void CNNConvolutionTransposeGradient::reloadWeightsAndBiasesFromDataSource() {

@@ -8,15 +8,9 @@
 
 #include "cermet/cnn/convolution_transpose.h"
 #include "cermet/ops/copy.h"
+#include "cnn/loaded.h"
 
 namespace cermet::detail {
-
-Loaded::Loaded(CNNConvolutionDataSource& source, std::string_view kernel) : source_(source) {
-  if (!source.load()) {
-    fail({kernel, source.label(), "weights", "a data source whose load() answered false", "weights",
-          "Check the file or memory behind the data source."});
-  }
-}
 
 void check_fully_connected(const CNNKernel& kernel, std::size_t groups, const Image& source,
                            const Image& destination, std::string_view other) {
@@ -208,9 +202,9 @@ std::shared_ptr<const ConvolutionShape> ConvolutionShape::code(
   descriptor.setDilationRateY(fields.dilationY);
   descriptor.setFusedNeuronDescriptor(fields.neuron);
   const auto checked = of(descriptor, kernel, "");
-  if (checked->subPixels != fields.subPixels) {
+  if (fields.subPixels != 1 && (fields.multiplier != 0 || kernel != "CNNConvolution")) {
     part.refuse("subPixelScaleFactor", std::to_string(fields.subPixels),
-                "1 for a depthwise convolution");
+                "1: only a CNNConvolution that is not depthwise has sub-pixels");
   }
   if (checked->multiplier != fields.multiplier || checked->inputs != fields.inputs) {
     part.refuse("channelMultiplier", std::to_string(fields.multiplier),
@@ -350,7 +344,7 @@ std::shared_ptr<ConvolutionWeights> ConvolutionWeights::load(const Device& devic
                                                              CNNConvolutionDataSource& source,
                                                              const ConvolutionShape& shape,
                                                              std::string_view kernel) {
-  const Loaded loaded(source, kernel);
+  const Loaded loaded(source, kernel, source.label(), "weights", "weights");
   const DataType own = source.dataType();
   const DataType wanted =
       source.kernelWeightsDataType().value_or(own == DataType::UInt8 ? DataType::Float32 : own);
@@ -499,6 +493,13 @@ std::shared_ptr<ConvolutionWeights> loaded(const Coder& coder, const Kernel& ker
 }
 
 }  // namespace
+
+void code_gradient_option(Coder& coder, CNNConvolutionGradientOption& option) {
+  auto bits = static_cast<unsigned>(option);
+  coder("gradientOption", bits);
+  if (bits < 1 || bits > 3) coder.refuse("gradientOption", std::to_string(bits), "1 to 3");
+  option = static_cast<CNNConvolutionGradientOption>(bits);
+}
 
 void code_parameters(Coder& coder, const Kernel& kernel, const ConvolutionShape& shape,
                      std::shared_ptr<CNNConvolutionDataSource>& source,

@@ -50,19 +50,6 @@ struct ConvolutionShape {
   [[nodiscard]] Window window(ImageEdgeMode edge, Offset offset) const;
 };
 
-/// Keeps `load` and `purge` of a data source balanced. Throws in the name of `kernel` where `load`
-/// answers false.
-class Loaded {
- public:
-  Loaded(CNNConvolutionDataSource& source, std::string_view kernel);
-  ~Loaded() { source_.purge(); }
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
-
- private:
-  CNNConvolutionDataSource& source_;
-};
-
 /// Throws unless the kernel's window, in one group and without strides and dilation, is the whole
 /// source and the result one pixel. `other`: the class for smaller windows.
 void check_fully_connected(const CNNKernel& kernel, std::size_t groups, const Image& source,
@@ -121,6 +108,7 @@ struct ConvolutionWeights {
   StepMemo weights_memo_, biases_memo_, adjoint_memo_;  // of a reload
 };
 
+void code_gradient_option(Coder& coder, CNNConvolutionGradientOption& option);
 /// The data source and the weights of an archive, to write or to read. A source that can be
 /// archived is; `values`: the weights themselves as well, unless loading the source gives the same.
 void code_parameters(Coder& coder, const Kernel& kernel, const ConvolutionShape& shape,

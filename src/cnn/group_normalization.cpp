@@ -4,6 +4,7 @@
 #include "cermet/ops/copy.h"
 #include "cnn/channel_arrays.h"
 #include "cnn/incoming_gradient.h"
+#include "cnn/loaded.h"
 #include "cnn/state_runs.h"
 #include "cnn/written_region.h"
 
@@ -124,7 +125,8 @@ template <class Self, class Source, class GradientState>
 void ScaledNormalization<Self, Source, GradientState>::load() {
   if (!source_) this->complain("dataSource", "null", "a data source");
   auto&& loaded = loading(*source_);
-  const detail::Loaded hold(loaded, this->class_name(), "gamma and beta");
+  const detail::Loaded hold(loaded, this->class_name(), this->label(), "dataSource",
+                            "gamma and beta");
   const std::size_t channels = source_->numberOfFeatureChannels();
   if (channels == 0) this->complain("numberOfFeatureChannels", "0", "1 or more");
   if (channels_ != 0 && channels != channels_) {

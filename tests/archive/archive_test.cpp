@@ -17,6 +17,7 @@
 #include "../train/help.h"
 #include "cermet/cnn/arithmetic.h"
 #include "cermet/cnn/batch_normalization.h"
+#include "cermet/cnn/convolution_transpose.h"
 #include "cermet/cnn/dropout.h"
 #include "cermet/cnn/loss.h"
 #include "cermet/cnn/neuron.h"
@@ -655,6 +656,10 @@ TEST(Archive, of_descriptors) {
         d = written.at("loss");
   descriptor->encodeWithCoder(a);
   CNNDepthWiseConvolutionDescriptor::cnnConvolutionDescriptor(3, 2, 4, 8)->encodeWithCoder(b);
+  const auto sub_pixels = CNNSubPixelConvolutionDescriptor::cnnConvolutionDescriptor(3, 2, 4, 8);
+  sub_pixels->setSubPixelScaleFactor(2);
+  Coder f = written.at("sub-pixels");
+  sub_pixels->encodeWithCoder(f);
   descriptor->fusedNeuronDescriptor().encodeWithCoder(c);
   auto loss = CNNLossDescriptor::cnnLossDescriptor(CNNLossType::Huber, CNNReductionType::Mean);
   loss.setDelta(0.5F);
@@ -684,6 +689,8 @@ TEST(Archive, of_descriptors) {
   EXPECT_EQ(again.folding().factor, descriptor->folding().factor);
   EXPECT_EQ(again.folding().addend, descriptor->folding().addend);
   EXPECT_EQ(CNNDepthWiseConvolutionDescriptor(depthwise).channelMultiplier(), 2U);
+  Coder two = read.at("sub-pixels");
+  EXPECT_EQ(CNNSubPixelConvolutionDescriptor(two).subPixelScaleFactor(), 2U);
   EXPECT_EQ(NNNeuronDescriptor(neuron), descriptor->fusedNeuronDescriptor());
   EXPECT_EQ(CNNLossDescriptor(huber), loss);
   Coder boxes = read.at("yolo");
@@ -786,6 +793,40 @@ TEST(Archive, of_a_batch_normalization_with_its_data_source) {
   const CNNBatchNormalization moved = kernel.copy(Device::named("cpu:2"));
   EXPECT_TRUE(moved.dataSource());
   EXPECT_NE(moved.dataSource(), kernel.dataSource());
+}
+
+TEST(Archive, of_a_convolution_to_sub_pixels) {
+  const auto descriptor = CNNSubPixelConvolutionDescriptor::cnnConvolutionDescriptor(3, 2, 4, 8);
+  descriptor->setSubPixelScaleFactor(2);
+  const auto weights = std::make_shared<TestWeights>(descriptor, floats(std::size_t{8} * 6 * 4, 64),
+                                                     floats(8, 65), false);
+  CNNConvolution kernel(device(), weights);
+  const auto again = unarchived(archived(kernel));
+  auto& decoded = dynamic_cast<CNNConvolution&>(*again);
+  EXPECT_EQ(decoded.subPixelScaleFactor(), 2U);
+  const auto run = [](CNNConvolution& with) {
+    with.setDestinationImageAllocator(Image::defaultAllocator());
+    Image source(device(),
+                 ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, 5, 4, 4));
+    source.write_floats(floats(80, 1));
+    CommandBuffer buffer = device().makeCommandQueue().makeCommandBuffer();
+    const Image result = with.encode(buffer, source);
+    finish(buffer);
+    EXPECT_EQ(result.width(), 10U);
+    EXPECT_EQ(result.featureChannels(), 2U);
+    return result.read_floats();
+  };
+  EXPECT_EQ(run(decoded), run(kernel));
+
+  // No other kernel may come with them.
+  const CNNConvolutionTranspose other(device(), test_weights(false));
+  const auto bytes = edited(archived(other), [](json& structure, SafeTensors&) {
+    std::vector<json::json_pointer> places;
+    collect(structure, json::json_pointer(), places);
+    for (const auto& place : places)
+      if (place.to_string().ends_with("/subPixelScaleFactor")) structure[place] = 2;
+  });
+  EXPECT_THROW(static_cast<void>(unarchived(bytes)), FileError);
 }
 
 /// Permanent images, told by a number.

@@ -473,6 +473,13 @@ TEST(BinaryConvolutionErrors, OfConstruction_quick) {
   EXPECT_EQ(refusal(from),
             "CNNBinaryConvolution \"bits\": groups is those of a depthwise convolution; needed 1. "
             "Binary convolutions have no groups.");
+  const auto sub_pixels = CNNSubPixelConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 5, 4);
+  sub_pixels->setSubPixelScaleFactor(2);
+  from = source(5, 4);
+  from->described = sub_pixels;
+  EXPECT_EQ(refusal(from),
+            "CNNBinaryConvolution \"bits\": subPixelScaleFactor is 2; needed 1. Only "
+            "CNNConvolution has sub-pixels, for inference.");
   from = source();
   from->described->setStrideInPixelsX(0);
   EXPECT_EQ(refusal(from),

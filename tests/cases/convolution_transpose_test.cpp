@@ -5,12 +5,11 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include "../harness/bench.h"
 #include "../harness/convolution.h"
 #include "../harness/images.h"
 #include "../harness/operator_rows.h"
+#include "../harness/refusal.h"
 
 namespace cermet::test {
 namespace {
@@ -387,14 +386,6 @@ ImageBatch images(const Bench& bench, const Images& extents, std::uint64_t seed)
   return upload(bench.device, ImageFeatureChannelFormat::Float32, extents,
                 floats(extents.count(), seed));
 }
-void expect_refusal(const std::function<void()>& call, const std::string& text) {
-  try {
-    call();
-    ADD_FAILURE() << "did not throw; wanted: " << text;
-  } catch (const InvalidArgument& error) {
-    EXPECT_EQ(error.what(), text);
-  }
-}
 
 /// A transposed convolution with rotated, transposed weights is the partner's data gradient (spec:
 /// convolution 8, 6).
@@ -587,8 +578,8 @@ TEST(ConvolutionTranspose, RefusesWhatDoesNotFit_quick) {
                  "returned by the matching forward encode.");
   const StateBatch one = convolution.resultStateBatch({x[0]}, {}, {y[0]});
   expect_refusal([&] { kernel.encodeBatch(buffer, x, one, y); },
-                 "CNNConvolutionTranspose: convolutionGradientStates is 1 states; needed 2, as "
-                 "many as images.");
+                 "CNNConvolutionTranspose: convolutionGradientStates is 1 of them; needed 2, "
+                 "as many as images.");
   const ImageBatch narrow = images(bench, {2, 3, 4, 2}, 1);
   expect_refusal([&] { kernel.encodeBatch(buffer, narrow, y); },
                  "CNNConvolutionTranspose: sourceImage is 4x3x2 Float32; needed 3 feature "

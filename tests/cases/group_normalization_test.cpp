@@ -6,13 +6,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <numeric>
 
 #include "../harness/bench.h"
 #include "../harness/images.h"
 #include "../harness/operator_rows.h"
 #include "../harness/random.h"
+#include "../harness/refusal.h"
 
 namespace cermet::test {
 namespace {
@@ -288,14 +288,6 @@ ImageBatch images(const Bench& bench, std::uint64_t seed, const Images& extents 
   return upload(bench.device, ImageFeatureChannelFormat::Float32, extents,
                 floats(extents.count(), seed));
 }
-void expect_refusal(const std::function<void()>& call, const std::string& text) {
-  try {
-    call();
-    ADD_FAILURE() << "did not throw; wanted: " << text;
-  } catch (const InvalidArgument& error) {
-    EXPECT_EQ(error.what(), text);
-  }
-}
 
 TEST(GroupNormalization, ChannelsThatAreConstantGiveBeta_quick) {
   const Bench& bench = Bench::with(2);
@@ -411,9 +403,10 @@ TEST(GroupNormalization, RefusesWhatDoesNotFit_quick) {
                  "CNNInstanceNormalization: dataSource is null; needed a data source.");
   const auto source = std::make_shared<InstanceSource>(row, 4);
   source->loads = false;
-  expect_refusal([&] { CNNInstanceNormalization(device, source); },
-                 "CNNInstanceNormalization: dataSource is one whose load() answered false; needed "
-                 "gamma and beta. Check the file or memory behind the data source.");
+  expect_refusal(
+      [&] { CNNInstanceNormalization(device, source); },
+      "CNNInstanceNormalization: dataSource is a data source whose load() answered false; "
+      "needed gamma and beta. Check the file or memory behind the data source.");
   source->loads = true;
   source->held = 0;
   CNNInstanceNormalization kernel(device, source);

@@ -8,6 +8,7 @@
 
 #include "../harness/bench.h"
 #include "../harness/reduce_binary.h"
+#include "../harness/refusal.h"
 
 namespace cermet::test {
 namespace {
@@ -152,23 +153,17 @@ TEST(LocalCorrelation, has_the_numbers_of_the_specification_at_the_centre_quick)
 
 TEST(LocalCorrelation, refuses_what_it_cannot_be_quick) {
   const Bench& bench = Bench::with(2);
-  const auto expect = [](const auto& call, const std::string& text) {
-    try {
-      call();
-      ADD_FAILURE() << "did not throw; wanted: " << text;
-    } catch (const InvalidArgument& error) {
-      EXPECT_EQ(error.what(), text);
-    }
-  };
   NNLocalCorrelation kernel(bench.device, 1, 2, 3, 4);
-  expect([&] { kernel.setStrideInX(0); }, "NNLocalCorrelation: strideInX is 0; needed 1 or more.");
-  expect([&] { kernel.setStrideInY(0); }, "NNLocalCorrelation: strideInY is 0; needed 1 or more.");
-  expect([&] { kernel.setWindowInX(16384); },
-         "NNLocalCorrelation: windowInX is 16384; needed 0 to 16383.");
-  expect([&] { kernel.setWindowInY(all_channels); },
-         "NNLocalCorrelation: windowInY is 2147483647; needed 0 to 16383.");
-  expect([&] { static_cast<void>(NNLocalCorrelation(bench.device, 1, 1, 1, 0)); },
-         "NNLocalCorrelation: strideInY is 0; needed 1 or more.");
+  expect_refusal([&] { kernel.setStrideInX(0); },
+                 "NNLocalCorrelation: strideInX is 0; needed 1 or more.");
+  expect_refusal([&] { kernel.setStrideInY(0); },
+                 "NNLocalCorrelation: strideInY is 0; needed 1 or more.");
+  expect_refusal([&] { kernel.setWindowInX(16384); },
+                 "NNLocalCorrelation: windowInX is 16384; needed 0 to 16383.");
+  expect_refusal([&] { kernel.setWindowInY(all_channels); },
+                 "NNLocalCorrelation: windowInY is 2147483647; needed 0 to 16383.");
+  expect_refusal([&] { static_cast<void>(NNLocalCorrelation(bench.device, 1, 1, 1, 0)); },
+                 "NNLocalCorrelation: strideInY is 0; needed 1 or more.");
   EXPECT_EQ(kernel.windowInX(), 1U);  // nothing has changed
   EXPECT_EQ(kernel.windowInY(), 2U);
   EXPECT_EQ(kernel.strideInX(), 3U);
@@ -180,16 +175,18 @@ TEST(LocalCorrelation, refuses_what_it_cannot_be_quick) {
     return Image(bench.device,
                  ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, 5, 4, c));
   };
-  expect([&] { kernel.encode(buffer, image(3), image(2), image(15)); },
-         "NNLocalCorrelation \"c1\": secondaryImage is 5x4x2 Float32; needed 3 feature channels "
-         "from channel 0.");
-  expect([&] { kernel.encode(buffer, image(3), image(3), image(14)); },
-         "NNLocalCorrelation \"c1\": destinationImage is 5x4x14 Float32; needed 15 feature "
-         "channels.");
+  expect_refusal(
+      [&] { kernel.encode(buffer, image(3), image(2), image(15)); },
+      "NNLocalCorrelation \"c1\": secondaryImage is 5x4x2 Float32; needed 3 feature channels "
+      "from channel 0.");
+  expect_refusal([&] { kernel.encode(buffer, image(3), image(3), image(14)); },
+                 "NNLocalCorrelation \"c1\": destinationImage is 5x4x14 Float32; needed 15 feature "
+                 "channels.");
   kernel.setSecondarySourceClipRect({{5, 0, 0}, {1, 1, 1}});
-  expect([&] { kernel.encode(buffer, image(3), image(3), image(15)); },
-         "NNLocalCorrelation \"c1\": secondarySourceClipRect is 1x1x1 at (5, 0, 0); needed a "
-         "region that meets the secondary source, 5x4x3 Float32.");
+  expect_refusal(
+      [&] { kernel.encode(buffer, image(3), image(3), image(15)); },
+      "NNLocalCorrelation \"c1\": secondarySourceClipRect is 1x1x1 at (5, 0, 0); needed a "
+      "region that meets the secondary source, 5x4x3 Float32.");
 }
 
 }  // namespace

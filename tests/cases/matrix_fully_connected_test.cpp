@@ -80,6 +80,8 @@ const std::vector<MatrixRow> layers{
     layer("sigmoid", {3, 3, 5, 2, true, {Sigmoid, 0, 0, 0}}),
     layer("blocks", {130, 40, 66, 0.5, true, {HardSigmoid, 0.2F, 0.5F, 0}}),
     layer("blocks_of_a_batch", {33, 129, 65, 1, true}, 2),
+    layer("blocks_of_columns", {3, 64, 300, 2, true, {TanH, 1, 0.5F, 0}}),
+    layer("blocks_of_one_row", {1, 70, 600, 1, true}, 2),
 };
 INSTANTIATE_TEST_SUITE_P(MatrixFullyConnected, MatrixRows, testing::ValuesIn(layers),
                          name_of_matrix_row);

@@ -2,11 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include "../harness/bench.h"
 #include "../harness/convolution.h"
 #include "../harness/images.h"
+#include "../harness/refusal.h"
 #include "../harness/rows_test.h"
 
 namespace cermet::test {
@@ -164,30 +163,25 @@ INSTANTIATE_TEST_SUITE_P(SubPixel, Rows, testing::ValuesIn(subjects<SubPixelSubj
 
 TEST(SubPixel, RefusesWhatDoesNotFit_quick) {
   const Device& device = Bench::with(2).device;
-  const auto expect = [](const std::function<void()>& call, const std::string& text) {
-    try {
-      call();
-      ADD_FAILURE() << "did not throw; wanted: " << text;
-    } catch (const InvalidArgument& error) {
-      EXPECT_EQ(error.what(), text);
-    }
-  };
   ConvolutionRow row;
   row.outputFeatureChannels = 8;
-  expect([&] { CNNConvolution(device, std::make_shared<SubPixelWeights>(row, 3, 3)); },
-         "CNNConvolution: subPixelScaleFactor is 3; needed 1 or more, its square a divisor of 8 "
-         "output channels. Correct the convolution descriptor.");
-  expect([&] { CNNConvolution(device, std::make_shared<SubPixelWeights>(row, 3, 0)); },
-         "CNNConvolution: subPixelScaleFactor is 0; needed 1 or more, its square a divisor of 8 "
-         "output channels. Correct the convolution descriptor.");
+  expect_refusal(
+      [&] { CNNConvolution(device, std::make_shared<SubPixelWeights>(row, 3, 3)); },
+      "CNNConvolution: subPixelScaleFactor is 3; needed 1 or more, its square a divisor of 8 "
+      "output channels. Correct the convolution descriptor.");
+  expect_refusal(
+      [&] { CNNConvolution(device, std::make_shared<SubPixelWeights>(row, 3, 0)); },
+      "CNNConvolution: subPixelScaleFactor is 0; needed 1 or more, its square a divisor of 8 "
+      "output channels. Correct the convolution descriptor.");
   const auto two = std::make_shared<SubPixelWeights>(row, 3, 2);
   EXPECT_EQ(CNNConvolution(device, two).subPixelScaleFactor(), 2U);
-  expect([&] { CNNConvolutionGradient(device, two); },
-         "CNNConvolutionGradient: subPixelScaleFactor is 2; needed 1. Only CNNConvolution has "
-         "sub-pixels, for inference.");
-  expect([&] { CNNFullyConnected(device, two); },
-         "CNNFullyConnected: subPixelScaleFactor is 2; needed 1. Only CNNConvolution has "
-         "sub-pixels, for inference.");
+  expect_refusal(
+      [&] { CNNConvolutionGradient(device, two); },
+      "CNNConvolutionGradient: subPixelScaleFactor is 2; needed 1. Only CNNConvolution has "
+      "sub-pixels, for inference.");
+  expect_refusal([&] { CNNFullyConnected(device, two); },
+                 "CNNFullyConnected: subPixelScaleFactor is 2; needed 1. Only CNNConvolution has "
+                 "sub-pixels, for inference.");
 }
 
 }  // namespace

@@ -23,16 +23,18 @@ struct Setting {
   bool judged = true;  // compared with what the row expects
 };
 
-/// One operand in memory, NaN all around.
+/// One operand in memory, NaN all around. `number`: the operand's, so that each has an origin of
+/// its own.
 class Stored {
  public:
-  Stored(const Device& device, const MatrixOperand& of, std::size_t batch, const Setting& setting,
-         bool in_batch, bool half)
+  Stored(const Device& device, const MatrixOperand& of, std::size_t number, std::size_t batch,
+         const Setting& setting, bool in_batch, bool half)
       : of_(of), batch_(batch), half_(half) {
     if (setting.placed) {
       before_ = in_batch ? 1 : 0;
       after_ = 1;
-      if (of.place) origin_ = of.is_vector ? Origin{3, 0, 0} : Origin{2, 3, 0};
+      if (of.place)
+        origin_ = of.is_vector ? Origin{3 + number, 0, 0} : Origin{2 + number, 3 + 2 * number, 0};
       if (!of.is_vector) rows_after_ = 2;
       columns_after_ = 1;
     }
@@ -199,7 +201,7 @@ std::vector<float> run(const MatrixRow& row, const Setting& setting) {
       continue;
     }
     stored.push_back(
-        std::make_shared<Stored>(bench.device, of, batch, setting, row.has_batch, is_half(at)));
+        std::make_shared<Stored>(bench.device, of, at, batch, setting, row.has_batch, is_half(at)));
     for (std::size_t k = 0; k < batch; ++k) {
       if (of.use == Use::result) {
         values[k][at] = Grid(of.rows, of.columns);
