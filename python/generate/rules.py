@@ -85,7 +85,15 @@ HANDWRITTEN_CLASSES = {  # bound in python/src
 # Classes that are derived from one of these can be derived from in Python, unless they are final.
 SUBCLASSABLE = {"Codable", "HeapProvider", "Handle"}
 # Abstract, and not for subclasses in Python: their virtual functions deal with backends and graphs.
-LIBRARY_BASES = {"Kernel", "State", "ImageSizeEncodingState", "NNFilterNode", "NNStateNode", "NNPadding"}
+LIBRARY_BASES = {
+    "Kernel",
+    "State",
+    "ImageSizeEncodingState",
+    "NNFilterNode",
+    "NNStateNode",
+    "NNPadding",
+    "RNNDescriptor",
+}
 # Protected functions that subclasses override.
 PROTECTED_HOOKS = {"code"}
 

@@ -1,0 +1,64 @@
+#pragma once
+// What layers on matrices keep of their descriptors, and the states that go in and out of an
+// encode.
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cermet/rnn/recurrent_state.h"
+#include "rnn/recurrence.h"
+
+namespace cermet::detail {
+
+struct RecurrentLayer {
+  Cell cell;
+  std::vector<std::vector<float>> values;  // of the cell's matrices; empty: weights come later
+  // On the device, all gates below one another. Nil where the cell has none.
+  Buffer input, recurrent, memory, bias, slopes;
+
+  /// Makes the buffers.
+  void move_to(const Device& device);
+  /// The buffers as operands.
+  [[nodiscard]] PackedWeights weights(Recording& recording) const;
+  /// Where the slopes and, with `peepholes`, those lie.
+  [[nodiscard]] TensorView view_of_slopes(Recording& recording) const;
+};
+
+/// Immutable, so that copies of a kernel share it.
+struct RecurrentStack {
+  std::vector<RecurrentLayer> layers;
+
+  /// Of these descriptors; `with_values`: their weights, too. Throws InvalidArgument in the name of
+  /// `kernel`.
+  static std::shared_ptr<const RecurrentStack> of(
+      std::span<const std::shared_ptr<RNNDescriptor>> descriptors, const Kernel& kernel);
+  /// To write or to read; FileError for what no stack is.
+  static std::shared_ptr<const RecurrentStack> code(
+      Coder& coder, const std::shared_ptr<const RecurrentStack>& stack, bool with_values);
+  [[nodiscard]] std::shared_ptr<const RecurrentStack> on(const Device& device) const;
+  [[nodiscard]] std::vector<RNNRecurrentMatrixState::Layer> states() const;
+};
+
+/// Shapes of the rows of packed weights.
+[[nodiscard]] TensorDesc packed_desc(const Cell& cell, CellPart part);
+/// Where the matrix lies in them: the first row, or for rows of numbers the first channel.
+[[nodiscard]] TensorView packed_part(const TensorView& all, const Cell& cell,
+                                     const CellMatrix& matrix);
+
+/// Throws unless the state is of such layers and has `rows` rows or more.
+void check_state(const Kernel& kernel, const Recording& recording, std::string_view argument,
+                 RNNRecurrentMatrixState& state,
+                 const std::vector<RNNRecurrentMatrixState::Layer>& layers, std::int32_t rows);
+/// Fills one step of `hidden`, and of `cell` where there is one, from a state, or with zeros.
+void begin_state(Recording& recording, RecurrenceMemos& memos, RNNRecurrentMatrixState* state,
+                 std::size_t layer, const TensorView& hidden, const TensorView& cell);
+/// The state with h and c of one step of each layer's trace.
+struct StateStep {
+  TensorView hidden, cell;
+};
+[[nodiscard]] RNNRecurrentMatrixStatePtr make_state(
+    const CommandBuffer& commandBuffer, bool temporary, RecurrenceMemos& memos, std::int32_t rows,
+    const std::vector<RNNRecurrentMatrixState::Layer>& layers, std::span<const StateStep> steps);
+
+}  // namespace cermet::detail
