@@ -15,6 +15,9 @@ struct StateOrigin {
     Recording& recording = commandBuffer.recording();
     return {recording.device(), &recording};
   }
+  static StateOrigin of(const CommandBuffer& commandBuffer, bool is_temporary) {
+    return is_temporary ? temporary(commandBuffer) : permanent(commandBuffer.device());
+  }
   /// Memory of this origin: zero and long-lived, or undefined and from the command buffer's pool.
   [[nodiscard]] Buffer make_buffer(std::size_t bytes, bool zeroed = true) const;
 };

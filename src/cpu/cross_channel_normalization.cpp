@@ -94,8 +94,9 @@ StepPtr prepare(const CrossChannelNormalizationGradient& op, Descs descs, Engine
       }
     });
   };
-  return make_step(descs, "channel gather", body,
-                   static_cast<std::size_t>(destination.n * destination.h * kept) * sizeof(float));
+  return make_step(
+      descs, "channel gather", body,
+      static_cast<std::size_t>(std::int64_t{destination.n} * destination.h * kept) * sizeof(float));
 }
 
 }  // namespace cermet::cpu

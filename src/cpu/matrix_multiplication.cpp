@@ -68,7 +68,7 @@ struct Ending {
   template <class T>
   void finish(const T* product, const float* bias, float* out, Index count) const {
     const auto factor = static_cast<T>(alpha), kept = static_cast<T>(beta);
-    if (beta != 0) {
+    if (beta != 0) {  // NOLINT(bugprone-branch-clone): sees no loop behind a pragma
 #pragma omp simd
       for (Index j = 0; j < count; ++j)
         out[j] = static_cast<float>(factor * product[j] + kept * static_cast<T>(out[j]));

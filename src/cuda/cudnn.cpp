@@ -275,6 +275,7 @@ std::shared_ptr<const CudnnPlan> CudnnPlan::make(Engine& engine, Pass pass, cons
   std::shared_ptr<CudnnPlan> made(new CudnnPlan);
   made->owned_ = builder.release();
   std::vector<std::string> names;
+  names.reserve(candidates.size());
   for (const Candidate& one : candidates) names.push_back(one.name);
   std::vector<std::size_t> bytes;
   for (const TensorDesc* d : {&tensors.source, &tensors.weights, &tensors.destination}) {

@@ -136,7 +136,7 @@ std::shared_ptr<const MatrixProduct> MatrixProduct::make(Engine& engine, const S
 
 std::optional<MatrixProduct::Algorithm> MatrixProduct::choose(Engine& engine,
                                                               Epilogue epilogue) const {
-  // The heuristics look at the alignment of this address alone.
+  // The heuristics look at the alignment of this address alone. NOLINTNEXTLINE(*-no-int-to-ptr)
   Description product(shape_, epilogue, reinterpret_cast<const void*>(array_alignment));
   cublasLtMatmulPreference_t preference = nullptr;
   bool good =
@@ -219,8 +219,8 @@ cublasStatus_t MatrixProduct::enqueue(const Algorithm& algorithm, Epilogue epilo
 bool MatrixProduct::run(const Args& args, const void* left, const void* right, void* result,
                         void* array) const {
   const bool whole = whole_ && reinterpret_cast<std::uintptr_t>(array) % array_alignment == 0;
-  void* const workspace =
-      reinterpret_cast<void*>(aligned(reinterpret_cast<std::size_t>(args.scratch)));
+  const auto address = reinterpret_cast<std::size_t>(args.scratch);
+  void* const workspace = static_cast<std::byte*>(args.scratch) + (aligned(address) - address);
   const cublasStatus_t status =
       enqueue(whole ? *whole_ : plain_, whole ? shape_.epilogue : Epilogue::none,
               {left, right, result, array}, workspace, args.stream->get());

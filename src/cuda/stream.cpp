@@ -237,6 +237,7 @@ void CudaStream::launch(const std::vector<std::size_t>& together) {
     return;
   }
   std::vector<const StepRun*> runs;
+  runs.reserve(together.size());
   for (const std::size_t i : together) runs.push_back(&being_captured_[i]);
   if (const auto* joinable = dynamic_cast<const Joinable*>(first.step)) {
     joinable->launch_joined(runs, *this);

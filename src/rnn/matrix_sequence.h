@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "cermet/matrix/kernel.h"
-#include "rnn/recurrence.h"
+#include "rnn/sequence.h"
 
 namespace cermet::detail {
 
-class MatrixSequence {
+class MatrixSequence final : public Sequence {
  public:
   /// Checks every matrix: `channels` columns or more, Float32 or Float16, inside its buffer from
   /// its offset on. `offsets`: bytes, one for each matrix; empty: 0.
@@ -19,28 +19,24 @@ class MatrixSequence {
                  std::span<const Matrix> matrices, std::span<const std::size_t> offsets,
                  std::string_view offsets_argument, std::size_t channels);
 
-  [[nodiscard]] std::size_t size() const { return matrices_.size(); }
-  /// Rows of each matrix; throws where one has more than the one before.
-  [[nodiscard]] Steps steps() const;
+  [[nodiscard]] std::size_t size() const override { return matrices_.size(); }
+  /// Throws where a matrix has more rows than the one before.
+  [[nodiscard]] Steps steps() const override;
   /// Throws unless there are as many matrices as in `other`, each with its rows or more.
   void check_covers(const MatrixSequence& other) const;
   /// Throws where a step of this, which is written, lies where `other` is read.
   void check_apart(const MatrixSequence& other) const;
 
-  /// All steps as one tensor: of the matrices themselves where they lie so, else a copy, in which
-  /// rows that take no part are 0. `reversed`: the last step first.
   [[nodiscard]] TensorView gather(Scratch& scratch, RecurrenceMemos& memos, const Steps& steps,
-                                  bool reversed = false) const;
-  /// Copies rows of a tensor of steps to the matrices, from channel `first` of them on.
+                                  bool reversed = false) const override;
   void scatter(Recording& recording, StepMemo& memo, const TensorView& from, const Steps& steps,
-               bool reversed = false, std::size_t first = 0) const;
+               bool reversed = false, std::size_t first = 0) const override;
+  void consume(Recording& recording) const override;
+
+ private:
   /// The region of one step.
   [[nodiscard]] TensorView step(Recording& recording, std::size_t index, std::int32_t rows,
                                 std::size_t first_channel, std::size_t channels) const;
-  /// Takes one read from each matrix.
-  void consume(Recording& recording) const;
-
- private:
   /// All steps as one strided tensor of `rows` rows each; absent where they do not lie so.
   [[nodiscard]] TensorView strided(Recording& recording, std::int32_t rows, bool reversed,
                                    std::size_t first_channel, std::size_t channels) const;

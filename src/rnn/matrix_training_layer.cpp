@@ -134,6 +134,23 @@ TensorView cells(Scratch& scratch, RecurrenceMemos& memos,
   return all;
 }
 
+detail::StateStep state_step(const TensorView& hidden, const TensorView& cell, std::int32_t step,
+                             std::int32_t rows) {
+  return {detail::step_of(hidden, step, rows),
+          cell.desc.present() ? detail::step_of(cell, step, rows) : TensorView{}};
+}
+
+RNNRecurrentMatrixStatePtr made_state(const CommandBuffer& commandBuffer, bool temporary,
+                                      RecurrenceMemos& memos,
+                                      const std::vector<RNNRecurrentState::Layer>& layers,
+                                      const detail::StateStep& step) {
+  auto state = std::make_shared<RNNRecurrentMatrixState>(
+      detail::StateOrigin::of(commandBuffer, temporary),
+      static_cast<std::size_t>(step.hidden.desc.h), layers);
+  detail::fill_state(commandBuffer.recording(), memos, *state, {&step, 1});
+  return state;
+}
+
 /// A list of matrices like the weights, checked.
 class WeightList {
  public:
@@ -378,14 +395,11 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
 
   Scratch scratch(recording);
   RecurrenceMemos memos;
-  const detail::StateOrigin origin = temporary_training_
-                                         ? detail::StateOrigin::temporary(commandBuffer)
-                                         : detail::StateOrigin::permanent(device());
+  const auto origin = detail::StateOrigin::of(commandBuffer, temporary_training_);
   const TrainingMemory memory(recording, origin, cell, steps);
   const detail::Trace& trace = memory.trace;
   detail::begin_state(recording, memos, recurrentInputState.get(), 0,
-                      detail::step_of(trace.hidden, 0, steps.most),
-                      cell.has_cell() ? detail::step_of(trace.cell, 0, steps.most) : TensorView{});
+                      state_step(trace.hidden, trace.cell, 0, steps.most));
   detail::PackedWeights packed_weights = packed(scratch, memos, cell, list);
   packed_weights.vectors.slopes = layer.view_of_slopes(recording);
   const detail::MatrixProducts products(recording, cell, packed_weights);
@@ -401,11 +415,9 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
   }
   if (recurrentOutputStates != nullptr) {
     for (std::int32_t t = all_states_ ? 1 : steps.count(); t <= steps.count(); ++t) {
-      const detail::StateStep step{
-          detail::step_of(trace.hidden, t, steps.most),
-          cell.has_cell() ? detail::step_of(trace.cell, t, steps.most) : TensorView{}};
-      recurrentOutputStates->push_back(detail::make_state(commandBuffer, temporary_output_, memos,
-                                                          steps.most, states, {&step, 1}));
+      recurrentOutputStates->push_back(
+          made_state(commandBuffer, temporary_output_, memos, states,
+                     state_step(trace.hidden, trace.cell, t, steps.most)));
     }
   }
   sources.consume(recording);
@@ -509,8 +521,7 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
   walked.hidden = scratch.make(count + 1, most, cell.outputs);
   if (cell.has_cell()) walked.cell = scratch.make(count + 1, most, cell.outputs);
   detail::begin_state(recording, memos, recurrentInputState.get(), 0,
-                      detail::step_of(walked.hidden, count, most),
-                      cell.has_cell() ? detail::step_of(walked.cell, count, most) : TensorView{});
+                      state_step(walked.hidden, walked.cell, count, most));
   detail::PackedWeights packed_weights = packed(scratch, memos, cell, list);
   packed_weights.vectors.slopes = layer.view_of_slopes(recording);
   const detail::MatrixProducts products(recording, cell, packed_weights);
@@ -532,11 +543,8 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
   }
   if (recurrentOutputStates != nullptr) {
     for (std::int32_t t = 0; t < (all_states_ ? count : 1); ++t) {
-      const detail::StateStep step{
-          detail::step_of(walked.hidden, t, most),
-          cell.has_cell() ? detail::step_of(walked.cell, t, most) : TensorView{}};
-      recurrentOutputStates->push_back(
-          detail::make_state(commandBuffer, temporary_output_, memos, most, states, {&step, 1}));
+      recurrentOutputStates->push_back(made_state(commandBuffer, temporary_output_, memos, states,
+                                                  state_step(walked.hidden, walked.cell, t, most)));
     }
   }
   sources.consume(recording);

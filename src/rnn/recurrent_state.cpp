@@ -1,12 +1,13 @@
 #include "cermet/rnn/recurrent_state.h"
 
 #include "cnn/encoding.h"
+#include "core/image_impl.h"
 #include "core/state_impl.h"
 
 namespace cermet {
 
-RNNRecurrentMatrixState::RNNRecurrentMatrixState(const detail::StateOrigin& origin,
-                                                 std::size_t rows, std::vector<Layer> layers)
+RNNRecurrentState::RNNRecurrentState(const detail::StateOrigin& origin, std::size_t rows,
+                                     std::vector<Layer> layers)
     : State(origin, StateResourceList()), rows_(rows), layers_(std::move(layers)) {
   for (const Layer& layer : layers_) {
     for (int part = 0; part < (layer.has_cell ? 2 : 1); ++part) {
@@ -17,31 +18,42 @@ RNNRecurrentMatrixState::RNNRecurrentMatrixState(const detail::StateOrigin& orig
   }
 }
 
-std::size_t RNNRecurrentMatrixState::index_of(std::size_t layer, bool of_cell) const {
+std::size_t RNNRecurrentState::index_of(std::size_t layer, bool of_cell) const {
   std::size_t index = of_cell ? 1 : 0;
   for (std::size_t before = 0; before < layer; ++before) index += layers_[before].has_cell ? 2 : 1;
   return index;
 }
 
-TensorView RNNRecurrentMatrixState::view(detail::Recording& recording, std::size_t layer,
-                                         bool of_cell) {
-  return detail::view_of(recording, buffer(index_of(layer, of_cell)),
+Buffer RNNRecurrentState::part(std::size_t layer, bool of_cell) {
+  if (layer >= layers_.size() || (of_cell && !layers_[layer].has_cell)) return {};
+  return buffer(index_of(layer, of_cell));
+}
+
+TensorView RNNRecurrentState::view(detail::Recording& recording, std::size_t layer, bool of_cell) {
+  return detail::view_of(recording, part(layer, of_cell),
                          dense_desc(1, static_cast<std::int32_t>(rows_), 1,
                                     static_cast<std::int32_t>(layers_[layer].channels)));
 }
 
 Matrix RNNRecurrentMatrixState::matrix(std::size_t layer, bool of_cell) {
-  if (layer >= layers_.size() || (of_cell && !layers_[layer].has_cell)) return {};
-  const std::size_t channels = layers_[layer].channels;
-  return {buffer(index_of(layer, of_cell)),
-          MatrixDescriptor::matrixDescriptor(rows_, channels, channels * sizeof(float),
-                                             DataType::Float32)};
+  const Buffer elements = part(layer, of_cell);
+  if (!elements) return {};
+  const std::size_t channels = layers()[layer].channels;
+  return {elements, MatrixDescriptor::matrixDescriptor(rows(), channels, channels * sizeof(float),
+                                                       DataType::Float32)};
 }
-Matrix RNNRecurrentMatrixState::getRecurrentOutputMatrix(std::size_t layerIndex) {
-  return matrix(layerIndex, false);
-}
-Matrix RNNRecurrentMatrixState::getMemoryCellMatrix(std::size_t layerIndex) {
-  return matrix(layerIndex, true);
+
+Image RNNRecurrentImageState::image(std::size_t layer, bool of_cell) {
+  const Buffer elements = part(layer, of_cell);
+  if (!elements) return {};
+  auto record = detail::ImageRecord::make(
+      device(),
+      ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, extents_.width,
+                                       extents_.height, layers()[layer].channels, extents_.images),
+      1, nullptr);
+  record->memory = detail::BufferImpl::of(elements)->memory;
+  record->byte_offset = detail::BufferImpl::of(elements)->offset;
+  return detail::ImageRecord::image(std::move(record), 0);
 }
 
 RNNMatrixTrainingState::RNNMatrixTrainingState(const detail::StateOrigin& origin, std::size_t rows,

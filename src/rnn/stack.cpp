@@ -118,57 +118,12 @@ std::shared_ptr<const RecurrentStack> RecurrentStack::on(const Device& device) c
   return stack;
 }
 
-std::vector<RNNRecurrentMatrixState::Layer> RecurrentStack::states() const {
-  std::vector<RNNRecurrentMatrixState::Layer> states;
+std::vector<RNNRecurrentState::Layer> RecurrentStack::states() const {
+  std::vector<RNNRecurrentState::Layer> states;
   states.reserve(layers.size());
   for (const RecurrentLayer& layer : layers)
     states.push_back({layer.cell.outputs, layer.cell.has_cell()});
   return states;
-}
-
-// ---- states -------------------------------------------------------------------------------------
-
-void check_state(const Kernel& kernel, const Recording& recording, std::string_view argument,
-                 RNNRecurrentMatrixState& state,
-                 const std::vector<RNNRecurrentMatrixState::Layer>& layers, std::int32_t rows) {
-  state.check_usable(recording);
-  if (state.layers() != layers) {
-    fail({kernel.class_name(), kernel.label(), argument, "of other layers",
-          "a state of this kernel, or of one with the same layers", ""});
-  }
-  if (state.rows() >= static_cast<std::size_t>(rows)) return;
-  fail({kernel.class_name(), kernel.label(), argument, std::to_string(state.rows()) + " rows",
-        std::to_string(rows) + " or more, those of the first matrix", ""});
-}
-
-void begin_state(Recording& recording, RecurrenceMemos& memos, RNNRecurrentMatrixState* state,
-                 std::size_t layer, const TensorView& hidden, const TensorView& cell) {
-  const auto begin = [&](const TensorView& to, bool of_cell) {
-    if (state != nullptr) {
-      copy(recording, memos.copy, state->view(recording, layer, of_cell), to);
-    } else {
-      fill_zero(recording, memos.fill, to);
-    }
-  };
-  begin(hidden, false);
-  if (cell.desc.present()) begin(cell, true);
-}
-
-RNNRecurrentMatrixStatePtr make_state(const CommandBuffer& commandBuffer, bool temporary,
-                                      RecurrenceMemos& memos, std::int32_t rows,
-                                      const std::vector<RNNRecurrentMatrixState::Layer>& layers,
-                                      std::span<const StateStep> steps) {
-  Recording& recording = commandBuffer.recording();
-  const StateOrigin origin = temporary ? StateOrigin::temporary(commandBuffer)
-                                       : StateOrigin::permanent(recording.device());
-  auto state =
-      std::make_shared<RNNRecurrentMatrixState>(origin, static_cast<std::size_t>(rows), layers);
-  for (std::size_t k = 0; k < layers.size(); ++k) {
-    copy(recording, memos.copy, steps[k].hidden, state->view(recording, k, false));
-    if (layers[k].has_cell)
-      copy(recording, memos.copy, steps[k].cell, state->view(recording, k, true));
-  }
-  return state;
 }
 
 }  // namespace cermet::detail

@@ -37,7 +37,7 @@ struct RecurrentStack {
   static std::shared_ptr<const RecurrentStack> code(
       Coder& coder, const std::shared_ptr<const RecurrentStack>& stack, bool with_values);
   [[nodiscard]] std::shared_ptr<const RecurrentStack> on(const Device& device) const;
-  [[nodiscard]] std::vector<RNNRecurrentMatrixState::Layer> states() const;
+  [[nodiscard]] std::vector<RNNRecurrentState::Layer> states() const;
 };
 
 /// Shapes of the rows of packed weights.
@@ -45,20 +45,5 @@ struct RecurrentStack {
 /// Where the matrix lies in them: the first row, or for rows of numbers the first channel.
 [[nodiscard]] TensorView packed_part(const TensorView& all, const Cell& cell,
                                      const CellMatrix& matrix);
-
-/// Throws unless the state is of such layers and has `rows` rows or more.
-void check_state(const Kernel& kernel, const Recording& recording, std::string_view argument,
-                 RNNRecurrentMatrixState& state,
-                 const std::vector<RNNRecurrentMatrixState::Layer>& layers, std::int32_t rows);
-/// Fills one step of `hidden`, and of `cell` where there is one, from a state, or with zeros.
-void begin_state(Recording& recording, RecurrenceMemos& memos, RNNRecurrentMatrixState* state,
-                 std::size_t layer, const TensorView& hidden, const TensorView& cell);
-/// The state with h and c of one step of each layer's trace.
-struct StateStep {
-  TensorView hidden, cell;
-};
-[[nodiscard]] RNNRecurrentMatrixStatePtr make_state(
-    const CommandBuffer& commandBuffer, bool temporary, RecurrenceMemos& memos, std::int32_t rows,
-    const std::vector<RNNRecurrentMatrixState::Layer>& layers, std::span<const StateStep> steps);
 
 }  // namespace cermet::detail

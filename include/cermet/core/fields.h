@@ -10,9 +10,7 @@
 #include "cermet/core/error.h"
 #include "cermet/core/operator.h"
 
-namespace cermet {
-
-namespace detail {
+namespace cermet::detail {
 
 template <class Visit>
 struct FieldVisit {
@@ -67,5 +65,4 @@ void code_fields(const Coder& coder, Op& op) {
   });
 }
 
-}  // namespace detail
-}  // namespace cermet
+}  // namespace cermet::detail
