@@ -219,13 +219,19 @@ void CNNArithmetic::record(detail::BinaryEncoding& e) const {
     state->set_masked(has_limits());
     if (has_limits()) {
       const std::int32_t first = static_cast<std::int32_t>(i) * each;
-      detail::encode(e.recording, memo_, op_,
-                     {detail::images(x.view(), first, each), detail::images(y.view(), first, each),
-                      detail::images(e.destination, first, each), state->mask(e.recording)});
+      record_values(e.recording, detail::images(x.view(), first, each),
+                    detail::images(y.view(), first, each),
+                    detail::images(e.destination, first, each), state->mask(e.recording));
     }
   }
   if (count == 0 || !has_limits())
-    detail::encode(e.recording, memo_, op_, {x.view(), y.view(), e.destination, {}});
+    record_values(e.recording, x.view(), y.view(), e.destination, {});
+}
+
+void CNNArithmetic::record_values(detail::Recording& recording, const TensorView& primary,
+                                  const TensorView& secondary, const TensorView& destination,
+                                  const TensorView& mask) const {
+  detail::encode(recording, memo_, op_, {primary, secondary, destination, mask});
 }
 
 void CNNArithmetic::encode(const CommandBuffer& commandBuffer, const Image& primaryImage,

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "cpu/engine.h"
+#include "cpu/broadcast.h"
 
 namespace cermet::cpu {
 namespace {
@@ -40,35 +40,8 @@ struct Clamp {
   }
 };
 
-/// A tensor read at the positions of a larger one: stride 0 along the axes of extent 1.
-struct Broadcast {
-  std::int64_t n, h, w, c;
-
-  Broadcast(const TensorDesc& desc, const TensorDesc& larger)
-      : n(desc.n < larger.n ? 0 : desc.stride_n),
-        h(desc.h < larger.h ? 0 : desc.stride_h),
-        w(desc.w < larger.w ? 0 : desc.stride_w),
-        c(desc.c < larger.c ? 0 : 1) {}
-  [[nodiscard]] std::int64_t at(std::int64_t image, std::int64_t y, std::int64_t x) const {
-    return image * n + y * h + x * w;
-  }
-  /// A row of `larger` may be taken as one run: adjacent pixels, or one value for all.
-  [[nodiscard]] bool is_row(const TensorDesc& larger) const {
-    return larger.w == 1 || (c == 1 ? w == larger.c : w == 0);
-  }
-};
-
-/// Adjacent destination values and their operands, which step by 0 or 1.
-struct Run {
-  const float *x, *y;
-  std::int64_t x_step, y_step;
-  float* z;
-  std::uint8_t* mask;  // may be null
-  std::int64_t count;
-};
-
 template <ArithmeticKind kind>
-float combine(float x, float y, const Arithmetic& op) {
+float combined(float x, float y, const Arithmetic& op) {
   const float p = op.primaryScale, s = op.secondaryScale;
   if constexpr (kind == ArithmeticKind::add) return std::fma(p, x, s * y) + op.bias;
   if constexpr (kind == ArithmeticKind::subtract) return std::fma(p, x, -(s * y)) + op.bias;
@@ -76,31 +49,13 @@ float combine(float x, float y, const Arithmetic& op) {
   if constexpr (kind == ArithmeticKind::divide) return (p * x) / (s * y) + op.bias;
 }
 
-/// `x_moves`, `y_moves`: known steps, so that the loop vectorises.
-template <ArithmeticKind kind, bool x_moves, bool y_moves>
-void combine_values(const Run& run, const Arithmetic& given, const Clamp& given_clamp) {
-  const Arithmetic op = given;  // copies: stores cannot change them
-  const Clamp clamp = given_clamp;
-  const float x0 = run.x[0], y0 = run.y[0];
-  if (run.mask != nullptr) {
-#pragma omp simd
-    for (std::int64_t i = 0; i < run.count; ++i) {
-      run.mask[i] = static_cast<std::uint8_t>(
-          clamp.passes(combine<kind>(x_moves ? run.x[i] : x0, y_moves ? run.y[i] : y0, op)));
-    }
-  }
-#pragma omp simd
-  for (std::int64_t i = 0; i < run.count; ++i) {
-    run.z[i] = clamp(combine<kind>(x_moves ? run.x[i] : x0, y_moves ? run.y[i] : y0, op));
-  }
-}
-
 template <ArithmeticKind kind>
 void combine_run(const Run& run, const Arithmetic& op, const Clamp& clamp) {
-  if (run.x_step != 0 && run.y_step != 0) return combine_values<kind, true, true>(run, op, clamp);
-  if (run.x_step != 0) return combine_values<kind, true, false>(run, op, clamp);
-  if (run.y_step != 0) return combine_values<kind, false, true>(run, op, clamp);
-  combine_values<kind, false, false>(run, op, clamp);
+  if (run.mask != nullptr) {
+    combine(run, run.mask,
+            [op, clamp](float x, float y) { return clamp.passes(combined<kind>(x, y, op)); });
+  }
+  combine(run, run.z, [op, clamp](float x, float y) { return clamp(combined<kind>(x, y, op)); });
 }
 
 using CombineRun = void (*)(const Run&, const Arithmetic&, const Clamp&);
@@ -121,30 +76,17 @@ CombineRun combine_of(ArithmeticKind kind) {
 }  // namespace
 
 StepPtr prepare(const Arithmetic& op, Descs descs, Engine& engine) {
-  const TensorDesc destination = descs[Arithmetic::destination], mask = descs[Arithmetic::mask];
-  const Broadcast x(descs[Arithmetic::primary], destination);
-  const Broadcast y(descs[Arithmetic::secondary], destination);
-  const CombineRun combine = combine_of(op.kind);
-  const bool rows = x.is_row(destination) && y.is_row(destination) &&
-                    Broadcast(destination, destination).is_row(destination) &&
-                    (!mask.present() || Broadcast(mask, destination).is_row(destination));
+  const TensorDesc destination = descs[Arithmetic::destination];
+  const Runs runs(descs[Arithmetic::primary], descs[Arithmetic::secondary], destination,
+                  descs[Arithmetic::mask]);
+  const CombineRun combine_one = combine_of(op.kind);
   const int threads = threads_for(destination.count(), engine);
-  return make_step(descs, rows ? "rows" : "pixels", [=](const Args& args) {
+  return make_step(descs, runs.name(), [=](const Args& args) {
     const Clamp clamp(op.minimumValue, op.maximumValue);
-    const auto* first = args.at<const float>(Arithmetic::primary);
-    const auto* second = args.at<const float>(Arithmetic::secondary);
-    float* to = args.at(Arithmetic::destination);
-    auto* passed = args.at<std::uint8_t>(Arithmetic::mask);
-    const std::int64_t columns = rows ? 1 : destination.w;
-    const std::int64_t count = rows ? std::int64_t{destination.w} * destination.c : destination.c;
-    for_each_row(threads, destination, [&](std::int64_t n, std::int64_t j) {
-      for (std::int64_t i = 0; i < columns; ++i) {
-        combine({first + x.at(n, j, i), second + y.at(n, j, i), x.c, y.c,
-                 pixel(to, destination, n, j, i),
-                 mask.present() ? pixel(passed, mask, n, j, i) : nullptr, count},
-                op, clamp);
-      }
-    });
+    runs.for_each(threads, args.at<const float>(Arithmetic::primary),
+                  args.at<const float>(Arithmetic::secondary), args.at(Arithmetic::destination),
+                  args.at<std::uint8_t>(Arithmetic::mask),
+                  [&](const Run& run) { combine_one(run, op, clamp); });
   });
 }
 

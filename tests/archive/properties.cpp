@@ -236,6 +236,10 @@ void own(Listing& l, const CNNArithmetic& k) {
   l.add("secondaryStrideInFeatureChannels", k.secondaryStrideInFeatureChannels());
   l.add("minimumValue", k.minimumValue());
   l.add("maximumValue", k.maximumValue());
+  if (const auto* compare = dynamic_cast<const NNCompare*>(&k)) {
+    l.add("comparisonType", compare->comparisonType());
+    l.add("threshold", compare->threshold());
+  }
 }
 void own(Listing& l, const CNNArithmeticGradient& k) {
   l.add("isSecondarySourceFilter", k.isSecondarySourceFilter());

@@ -548,6 +548,10 @@ ArchiveRow arithmetic(std::string name) {
         k->setSecondaryStrideInFeatureChannels(0);
         k->setMinimumValue(-0.75F);
         k->setMaximumValue(0.5F);
+        if constexpr (std::is_same_v<K, NNCompare>) {
+          k->setComparisonType(NNComparisonType::GreaterOrEqual);
+          k->setThreshold(0.75F);
+        }
         return k;
       },
       run_arithmetic);
@@ -830,6 +834,7 @@ std::vector<ArchiveRow> made() {
       arithmetic<CNNSubtract>("CNNSubtract"),
       arithmetic<CNNMultiply>("CNNMultiply"),
       arithmetic<CNNDivide>("CNNDivide"),
+      arithmetic<NNCompare>("NNCompare"),
       arithmetic_gradient<CNNAddGradient>("CNNAddGradient"),
       arithmetic_gradient<CNNSubtractGradient>("CNNSubtractGradient"),
       arithmetic_gradient<CNNMultiplyGradient>("CNNMultiplyGradient"),

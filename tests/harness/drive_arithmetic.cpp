@@ -1,6 +1,8 @@
 // Arithmetic on two images: forward and the gradients of both operands, against the oracle.
+// Comparisons have no gradient.
 
 #include "../oracle/arithmetic.h"
+#include "../oracle/compare.h"
 #include "arithmetic.h"
 #include "bench.h"
 #include "report.h"
@@ -10,7 +12,8 @@ namespace {
 
 class DriveArithmetic {
  public:
-  explicit DriveArithmetic(const ArithmeticRow& row) : r_(row), report_("CNNArithmetic", row.name) {
+  explicit DriveArithmetic(const ArithmeticRow& row)
+      : r_(row), report_(row.comparison ? "NNCompare" : "CNNArithmetic", row.name) {
     n_ = row.x.empty()
              ? row.batch
              : row.x.size() / (row.primary.image.w * row.primary.image.h * row.primary.image.c);
@@ -36,8 +39,15 @@ class DriveArithmetic {
                cut(row.clip.origin.y, row.clip.size.height, image.h),
                0,
                image.c};
-    x_ = row.x.empty() ? floats(primary_.count(), 71) : row.x;
-    y_ = row.y.empty() ? floats(secondary_.count(), 72, 0.5F, 2) : row.y;
+    const auto values = [&](const Images& e, std::uint64_t seed, float low, float high) {
+      auto made = floats(e.count(), seed, low, high);
+      if (!row.comparison) return made;
+      for (float& value : made) value = std::round(2 * value) / 2;  // so that many are equal
+      return made;
+    };
+    x_ = row.x.empty() ? values(primary_, 71, -1, 1) : row.x;
+    y_ = row.y.empty() ? values(secondary_, 72, row.comparison ? -1 : 0.5F, row.comparison ? 1 : 2)
+                       : row.y;
     e_ = row.incoming.empty() ? floats(image.count(), 73) : row.incoming;
   }
 
@@ -45,7 +55,10 @@ class DriveArithmetic {
     const auto a = operand(r_.primary, primary_, x_), b = operand(r_.secondary, secondary_, y_);
     const Arithmetic op{r_.kind, r_.primaryScale, r_.secondaryScale,
                         r_.bias, r_.minimumValue, r_.maximumValue};
-    const auto wanted = oracle::arithmetic(op, a, b);
+    const auto wanted =
+        r_.comparison
+            ? oracle::ArithmeticResult{oracle::compare({*r_.comparison, r_.threshold}, a, b), {}}
+            : oracle::arithmetic(op, a, b);
     const Tolerance tolerance{1e-5, 1e-30};
     const Values result = forward(bench_, false);
     report_.expect("forward", result, wanted.destination, tolerance);
@@ -57,7 +70,8 @@ class DriveArithmetic {
     report_.expect_same("loose images", forward(bench_, true), result, region_extents(), false,
                         tolerance);
     if (r_.destination.w == 0) returned(result);
-    if (r_.kind == ArithmeticKind::divide) return;
+    if (r_.comparison) with_states(result);
+    if (r_.comparison || r_.kind == ArithmeticKind::divide) return;
     gradient(false, a, b, wanted.mask);
     gradient(true, b, a, wanted.mask);
   }
@@ -99,37 +113,47 @@ class DriveArithmetic {
 
   [[nodiscard]] std::unique_ptr<CNNArithmetic> made(const Device& device) const {
     std::unique_ptr<CNNArithmetic> kernel;
+    if (r_.comparison) {
+      auto compare = std::make_unique<NNCompare>(device);
+      compare->setComparisonType(*r_.comparison);
+      compare->setThreshold(r_.threshold);
+      kernel = std::move(compare);
+    } else {
+      kernel = made_arithmetic(device);
+    }
+    set(*kernel);
+    return kernel;
+  }
+  [[nodiscard]] std::unique_ptr<CNNArithmetic> made_arithmetic(const Device& device) const {
     switch (r_.kind) {
       case ArithmeticKind::add:
-        kernel = std::make_unique<CNNAdd>(device);
-        break;
+        return std::make_unique<CNNAdd>(device);
       case ArithmeticKind::subtract:
-        kernel = std::make_unique<CNNSubtract>(device);
-        break;
+        return std::make_unique<CNNSubtract>(device);
       case ArithmeticKind::multiply:
-        kernel = std::make_unique<CNNMultiply>(device);
-        break;
+        return std::make_unique<CNNMultiply>(device);
       case ArithmeticKind::divide:
-        kernel = std::make_unique<CNNDivide>(device);
         break;
     }
-    kernel->setPrimaryScale(r_.primaryScale);
-    kernel->setSecondaryScale(r_.secondaryScale);
-    kernel->setBias(r_.bias);
-    kernel->setMinimumValue(r_.minimumValue);
-    kernel->setMaximumValue(r_.maximumValue);
-    kernel->setPrimaryStrideInPixelsX(r_.primary.strideX);
-    kernel->setPrimaryStrideInPixelsY(r_.primary.strideY);
-    kernel->setPrimaryStrideInFeatureChannels(r_.primary.strideC);
-    kernel->setSecondaryStrideInPixelsX(r_.secondary.strideX);
-    kernel->setSecondaryStrideInPixelsY(r_.secondary.strideY);
-    kernel->setSecondaryStrideInFeatureChannels(r_.secondary.strideC);
-    kernel->setPrimaryOffset(r_.primary.offset);
-    kernel->setSecondaryOffset(r_.secondary.offset);
-    kernel->setPrimaryEdgeMode(r_.edge);
-    kernel->setSecondaryEdgeMode(r_.edge);
-    kernel->setClipRect(r_.clip);
-    return kernel;
+    return std::make_unique<CNNDivide>(device);
+  }
+  void set(CNNArithmetic& kernel) const {
+    kernel.setPrimaryScale(r_.primaryScale);
+    kernel.setSecondaryScale(r_.secondaryScale);
+    kernel.setBias(r_.bias);
+    kernel.setMinimumValue(r_.minimumValue);
+    kernel.setMaximumValue(r_.maximumValue);
+    kernel.setPrimaryStrideInPixelsX(r_.primary.strideX);
+    kernel.setPrimaryStrideInPixelsY(r_.primary.strideY);
+    kernel.setPrimaryStrideInFeatureChannels(r_.primary.strideC);
+    kernel.setSecondaryStrideInPixelsX(r_.secondary.strideX);
+    kernel.setSecondaryStrideInPixelsY(r_.secondary.strideY);
+    kernel.setSecondaryStrideInFeatureChannels(r_.secondary.strideC);
+    kernel.setPrimaryOffset(r_.primary.offset);
+    kernel.setSecondaryOffset(r_.secondary.offset);
+    kernel.setPrimaryEdgeMode(r_.edge);
+    kernel.setSecondaryEdgeMode(r_.edge);
+    kernel.setClipRect(r_.clip);
   }
 
   Values forward(const Bench& bench, bool loose) {
@@ -158,6 +182,22 @@ class DriveArithmetic {
     finish(buffer);
     report_.expect_same("returned", region_of(target_, read(images)), result, region_extents(),
                         false, {});
+  }
+
+  /// There is no gradient that could use them, but the encode exists and does the same.
+  void with_states(const Values& result) {
+    const auto kernel = made(bench_.device);
+    const ImageBatch x = upload(bench_.device, Format::Float32, primary_, x_),
+                     y = upload(bench_.device, Format::Float32, secondary_, y_),
+                     z = upload(bench_.device, Format::Float32, target_.image,
+                                Values(target_.image.count()));
+    const StateBatch states = kernel->resultStateBatch(x, y, {}, z);
+    CommandBuffer buffer = bench_.queue.makeCommandBuffer();
+    kernel->encodeBatch(buffer, x, y, states, z);
+    finish(buffer);
+    report_.expect_same("with states", region_of(target_, read(z)), result, region_extents(), false,
+                        {});
+    report_.expect_true("states", states[0]->resourceSize() == 0, "hold a mask of limits");
   }
 
   /// `target`: what the forward encode read of the operand whose gradient is wanted.

@@ -151,7 +151,8 @@ class CNNArithmetic : public KernelOf<CNNBinaryKernel, Arithmetic> {
                    const ImageBatch& destinationImages) const;
 
   // For states.
-  [[nodiscard]] bool has_limits() const;
+  /// Whether results are clamped, so that a gradient needs to know which were.
+  [[nodiscard]] virtual bool has_limits() const;
   [[nodiscard]] SourceGeometry geometry(bool secondary) const {
     return secondary ? secondary_ : primary_;
   }
@@ -160,6 +161,11 @@ class CNNArithmetic : public KernelOf<CNNBinaryKernel, Arithmetic> {
   CNNArithmetic(const Device& device, ArithmeticKind kind);
   void code(Coder& coder) override;
   void record(detail::BinaryEncoding& encoding) const override;
+  /// Records the operation on operands that have extent 1 along the axes where they are broadcast.
+  /// The mask may be absent.
+  virtual void record_values(detail::Recording& recording, const TensorView& primary,
+                             const TensorView& secondary, const TensorView& destination,
+                             const TensorView& mask) const;
   [[nodiscard]] Channels channels(std::size_t primary, std::size_t secondary) const override;
   void check(const Image& primary, const Image& secondary, const Image& destination,
              const State* state, std::size_t count) const override;
