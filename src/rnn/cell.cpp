@@ -196,6 +196,32 @@ DescribedCell::DescribedCell(const RNNDescriptor& descriptor, const Kernel& kern
     cell.has_memory[gate] = of[gate][2] != nullptr;
 }
 
+std::shared_ptr<const ConvolutionShape> shape_of_source(CNNConvolutionDataSource& source,
+                                                        const Kernel& kernel) {
+  const auto descriptor = source.descriptor();
+  if (!descriptor) {
+    fail({kernel.class_name(), kernel.label(), "weights \"" + source.label() + "\"",
+          "without a descriptor", "a descriptor of the weights", ""});
+  }
+  return ConvolutionShape::of(*descriptor, kernel.class_name(), kernel.label());
+}
+
+void refuse_source(const Kernel& kernel, const CNNConvolutionDataSource& source,
+                   const ConvolutionShape& shape, std::string needed) {
+  fail({kernel.class_name(), kernel.label(), "weights \"" + source.label() + "\"",
+        std::to_string(shape.kernelWidth) + "x" + std::to_string(shape.kernelHeight) + " pixels, " +
+            std::to_string(shape.inputs) + " to " + std::to_string(shape.outputs) + " channels",
+        std::move(needed), ""});
+}
+
+std::size_t code_layer_count(const Coder& coder, std::size_t count) {
+  coder("numberOfLayers", count);
+  constexpr std::size_t most = 1024;
+  if (count < 1 || count > most)
+    coder.refuse("numberOfLayers", std::to_string(count), "1 to " + std::to_string(most));
+  return count;
+}
+
 void take_neuron(Cell& cell, std::size_t gate, const NNNeuronDescriptor& neuron) {
   cell.neurons[gate] = neuron.activation();
   if (neuron.neuronType() != CNNNeuronType::PReLU) return;
@@ -213,29 +239,17 @@ std::vector<std::vector<float>> load_matrices(DescribedCell& described, const Ke
     for (std::size_t part = 0; part < 3; ++part) {
       const RNNWeights& source = described.sources.of_gate[gate][part];
       if (!source) continue;
-      const auto descriptor = source->descriptor();
-      if (!descriptor) {
-        fail({kernel.class_name(), kernel.label(), "a data source", "without a descriptor",
-              "a descriptor of the weights", ""});
-      }
-      const auto shape = ConvolutionShape::of(*descriptor, kernel.class_name(), kernel.label());
-      const bool is_input = part == 0;
-      const bool is_vector = part == 2 && cell.diagonal;
+      const auto shape = shape_of_source(*source, kernel);
+      const bool is_input = part == 0, is_vector = part == 2 && cell.diagonal;
       const std::size_t columns = is_input ? cell.inputs : cell.outputs;
       const bool is_plain = shape->kernelWidth == 1 && shape->kernelHeight == 1 &&
                             shape->groups == 1 && shape->multiplier == 0 && shape->subPixels == 1;
-      const bool fits =
-          is_vector ? shape->weight_count() == cell.outputs
-                    : is_plain && shape->inputs == columns && shape->outputs == cell.outputs;
-      if (!fits) {
-        fail({kernel.class_name(), kernel.label(), "weights \"" + source->label() + "\"",
-              std::to_string(shape->kernelWidth) + "x" + std::to_string(shape->kernelHeight) +
-                  " pixels, " + std::to_string(shape->inputs) + " to " +
-                  std::to_string(shape->outputs) + " channels",
-              is_vector ? std::to_string(cell.outputs) + " weights, for a diagonal"
-                        : "1x1 pixels, " + std::to_string(columns) + " to " +
-                              std::to_string(cell.outputs) + " channels in one group",
-              ""});
+      if (is_vector ? shape->weight_count() != cell.outputs
+                    : !is_plain || shape->inputs != columns || shape->outputs != cell.outputs) {
+        refuse_source(kernel, *source, *shape,
+                      is_vector ? std::to_string(cell.outputs) + " weights, for a diagonal"
+                                : "1x1 pixels, " + std::to_string(columns) + " to " +
+                                      std::to_string(cell.outputs) + " channels in one group");
       }
       const auto loaded =
           ConvolutionWeights::load(kernel.device(), *source, *shape, kernel.class_name());

@@ -72,6 +72,14 @@ struct DescribedCell {
 [[nodiscard]] std::vector<std::vector<float>> load_matrices(DescribedCell& described,
                                                             const Kernel& kernel);
 
+/// The snapshot of a source's descriptor; throws where there is none or it is invalid.
+[[nodiscard]] std::shared_ptr<const ConvolutionShape> shape_of_source(
+    CNNConvolutionDataSource& source, const Kernel& kernel);
+/// Throws: the source has not what is `needed`.
+[[noreturn]] void refuse_source(const Kernel& kernel, const CNNConvolutionDataSource& source,
+                                const ConvolutionShape& shape, std::string needed);
+/// To write or to read.
+[[nodiscard]] std::size_t code_layer_count(const Coder& coder, std::size_t count);
 /// Takes the neuron of a gate's input source.
 void take_neuron(Cell& cell, std::size_t gate, const NNNeuronDescriptor& neuron);
 

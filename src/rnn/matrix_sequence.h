@@ -31,7 +31,8 @@ class MatrixSequence final : public Sequence {
                                   bool reversed = false) const override;
   void scatter(Recording& recording, StepMemo& memo, const TensorView& from, const Steps& steps,
                bool reversed = false, std::size_t first = 0) const override;
-  void consume(Recording& recording) const override;
+  /// Takes one read from each of the matrices.
+  void consume(Recording& recording) const;
 
  private:
   /// The region of one step.

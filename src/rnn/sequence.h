@@ -14,9 +14,6 @@ namespace cermet::detail {
 /// A list of matrices or images, one for each step, as a tensor of steps.
 class Sequence {
  public:
-  Sequence() = default;
-  Sequence(const Sequence&) = delete;
-  Sequence& operator=(const Sequence&) = delete;
   virtual ~Sequence() = default;
 
   [[nodiscard]] virtual std::size_t size() const = 0;
@@ -29,8 +26,6 @@ class Sequence {
   /// Copies the rows that take part from a tensor of steps, from channel `first` on.
   virtual void scatter(Recording& recording, StepMemo& memo, const TensorView& from,
                        const Steps& steps, bool reversed = false, std::size_t first = 0) const = 0;
-  /// Takes one read from each of the sources.
-  virtual void consume(Recording& recording) const = 0;
 };
 
 /// h and, where there is one, c of a layer after one step.

@@ -91,11 +91,7 @@ std::shared_ptr<const RecurrentStack> RecurrentStack::of(
 
 std::shared_ptr<const RecurrentStack> RecurrentStack::code(
     Coder& coder, const std::shared_ptr<const RecurrentStack>& stack, bool with_values) {
-  std::size_t count = stack ? stack->layers.size() : 0;
-  coder("numberOfLayers", count);
-  constexpr std::size_t most = 1024;
-  if (count < 1 || count > most)
-    coder.refuse("numberOfLayers", std::to_string(count), "1 to " + std::to_string(most));
+  const std::size_t count = code_layer_count(coder, stack ? stack->layers.size() : 0);
   auto read = std::make_shared<RecurrentStack>();
   for (std::size_t k = 0; k < count; ++k) {
     Coder place = coder.at("layer" + std::to_string(k));

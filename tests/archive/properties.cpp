@@ -304,6 +304,21 @@ void own(Listing& l, const CNNConvolution& k) {
   l.add("fusedNeuronDescriptor", k.fusedNeuronDescriptor());
   l.add("accumulatorPrecisionOption", k.accumulatorPrecisionOption());
 }
+template <class Layer>
+requires requires(const Layer& k) { k.storeAllIntermediateStates(); }
+void own(Listing& l, const Layer& k) {
+  l.add("inputFeatureChannels", k.inputFeatureChannels());
+  l.add("outputFeatureChannels", k.outputFeatureChannels());
+  l.add("storeAllIntermediateStates", k.storeAllIntermediateStates());
+  l.add("recurrentOutputIsTemporary", k.recurrentOutputIsTemporary());
+  if constexpr (requires { k.bidirectionalCombineMode(); }) {
+    l.add("numberOfLayers", k.numberOfLayers());
+    l.add("bidirectionalCombineMode", k.bidirectionalCombineMode());
+  } else {
+    l.add("trainingStateIsTemporary", k.trainingStateIsTemporary());
+    l.add("accumulateWeightGradients", k.accumulateWeightGradients());
+  }
+}
 void own(Listing& l, const CNNBinaryConvolution& k) {
   l.add("inputFeatureChannels", k.inputFeatureChannels());
   l.add("outputFeatureChannels", k.outputFeatureChannels());
@@ -457,20 +472,21 @@ void list_own(Listing& l, const Kernel& kernel) {
 std::vector<std::string> properties(const Kernel& kernel) {
   Listing listing;
   listing.base(kernel);
-  list_own<CNNNeuron, CNNNeuronGradient, CNNPoolingMax, CNNPoolingAverage, CNNPoolingMaxGradient,
-           CNNPoolingAverageGradient, NNReshape, NNReshapeGradient, NNSlice, NNPad, NNPadGradient,
-           NNCropAndResizeBilinear, detail::SoftMaxKernel, detail::SoftMaxGradientKernel,
-           NNInitialGradient, CNNBatchNormalizationStatistics,
-           CNNBatchNormalizationStatisticsGradient, CNNBatchNormalizationGradient,
-           CNNBatchNormalization, CNNDropout, CNNDropoutGradient, CNNArithmetic,
-           CNNArithmeticGradient, CNNLoss, CNNYOLOLoss, NNForwardLoss, NNLossGradient,
-           CNNConvolution, CNNBinaryConvolution, CNNConvolutionGradient, CNNConvolutionTranspose,
-           CNNConvolutionTransposeGradient, CNNInstanceNormalization, CNNGroupNormalization,
-           NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam, NNReduceUnary,
-           NNReduceBinary, MatrixMultiplication, MatrixVectorMultiplication, MatrixFullyConnected,
-           MatrixFullyConnectedGradient, MatrixNeuron, MatrixNeuronGradient, MatrixSoftMax,
-           MatrixSoftMaxGradient, MatrixBatchNormalization, MatrixBatchNormalizationGradient,
-           MatrixSum, MatrixCopy>(listing, kernel);
+  list_own<
+      CNNNeuron, CNNNeuronGradient, CNNPoolingMax, CNNPoolingAverage, CNNPoolingMaxGradient,
+      CNNPoolingAverageGradient, NNReshape, NNReshapeGradient, NNSlice, NNPad, NNPadGradient,
+      NNCropAndResizeBilinear, detail::SoftMaxKernel, detail::SoftMaxGradientKernel,
+      NNInitialGradient, CNNBatchNormalizationStatistics, CNNBatchNormalizationStatisticsGradient,
+      CNNBatchNormalizationGradient, CNNBatchNormalization, CNNDropout, CNNDropoutGradient,
+      CNNArithmetic, CNNArithmeticGradient, CNNLoss, CNNYOLOLoss, NNForwardLoss, NNLossGradient,
+      CNNConvolution, CNNBinaryConvolution, CNNConvolutionGradient, CNNConvolutionTranspose,
+      CNNConvolutionTransposeGradient, CNNInstanceNormalization, CNNGroupNormalization,
+      NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam, NNReduceUnary,
+      NNReduceBinary, MatrixMultiplication, MatrixVectorMultiplication, MatrixFullyConnected,
+      MatrixFullyConnectedGradient, MatrixNeuron, MatrixNeuronGradient, MatrixSoftMax,
+      MatrixSoftMaxGradient, MatrixBatchNormalization, MatrixBatchNormalizationGradient, MatrixSum,
+      MatrixCopy, RNNMatrixInferenceLayer, RNNImageInferenceLayer, RNNMatrixTrainingLayer>(listing,
+                                                                                           kernel);
   return listing.lines;
 }
 

@@ -9,11 +9,7 @@
 #include "rows.h"
 
 namespace cermet::test {
-namespace {
 
-// ---- making -------------------------------------------------------------------------------------
-
-/// Nothing of the base classes at its default.
 void set_base(Kernel& kernel) {
   kernel.setLabel("label é");
   kernel.setOptions(KernelOptions::AllowReducedPrecision | KernelOptions::InsertDebugGroups);
@@ -67,6 +63,10 @@ void set_base(Kernel& kernel) {
     k->setSecondarySourceClipRect({{2, 1, 0}, {4, 4, 1}});
   }
 }
+
+namespace {
+
+// ---- making -------------------------------------------------------------------------------------
 
 /// The geometry that a run uses, and that fits its images: for two sources the defaults.
 void set_geometry(Kernel& kernel, bool plain = false) {
@@ -1027,6 +1027,7 @@ const std::vector<ArchiveRow>& archive_rows() {
     auto all = made();
     add_reductions(all, ReduceKernels{});
     add_operator_rows(all, Kernels{});
+    for (ArchiveRow& row : recurrent_rows()) all.push_back(std::move(row));
     return all;
   }();
   return rows;

@@ -27,6 +27,10 @@ struct ArchiveRow {
 };
 
 [[nodiscard]] const std::vector<ArchiveRow>& archive_rows();
+/// Of them, those of recurrent layers.
+[[nodiscard]] std::vector<ArchiveRow> recurrent_rows();
+/// Nothing of the base classes at its default.
+void set_base(Kernel& kernel);
 
 /// Every public property as text: "alpha=2.5", in the order of the class and its bases.
 [[nodiscard]] std::vector<std::string> properties(const Kernel& kernel);

@@ -237,7 +237,7 @@ void expect_near(const Matrix& matrix, const Rows& wanted, double tolerance,
 /// A state of one layer with these rows, the way users get one: a step of a layer without input.
 RNNRecurrentMatrixStatePtr state_with(const Device& device, std::size_t channels, bool has_cell,
                                       const Rows& h, const Rows& c) {
-  const std::vector<RNNRecurrentMatrixState::Layer> layers{{channels, has_cell}};
+  const std::vector<RNNRecurrentState::Layer> layers{{channels, has_cell}};
   auto state = std::make_shared<RNNRecurrentMatrixState>(detail::StateOrigin::permanent(device),
                                                          h.size(), layers);
   const auto write = [&](const Matrix& to, const Rows& rows) {
