@@ -65,7 +65,8 @@ class Writer:
         return argument.parameter.name or argument.name
 
     def parameters(self, overload):
-        parts = [("Floats" if a.role == "floats" else str(a.type)) + " " + self.cpp_name(a) for a in overload.shown()]
+        types = {"floats": "Floats", "list": "const py::list&"}
+        parts = [types.get(a.role, str(a.type)) + " " + self.cpp_name(a) for a in overload.shown()]
         return parts + (["bool"] if overload.flag() else [])
 
     def call_arguments(self, overload):
@@ -77,6 +78,9 @@ class Writer:
                 parts += [f"{name}.data()", f"{name}.size()"]
             elif a.role == "floats":
                 parts.append(f'{name}.data({a.count}, "{overload.function.name}", "{a.name}")')
+            elif a.role == "list":
+                before.append(f"{a.type.pointee()} made_{name}{{}};")
+                parts.append("&made_" + name)
             elif a.role == "out":
                 before.append(f"{a.type.pointee()} {name}{{}};")
                 parts.append("&" + name)
@@ -147,8 +151,12 @@ class Writer:
     def init(self, c, overload, alias):
         parameters, (before, arguments) = ", ".join(self.parameters(overload)), self.call_arguments(overload)
         made = trampoline_name(c) if alias else c.cpp.name
-        shared = f"std::make_shared<{made}>({arguments})"
-        return f"[]({parameters}) {{ return std::shared_ptr<{c.cpp.name}>({shared}); }}"
+        shared = f"std::shared_ptr<{c.cpp.name}>(std::make_shared<{made}>({arguments}))"
+        if not before:
+            return f"[]({parameters}) {{ return {shared}; }}"
+        names = [self.cpp_name(a) for a in overload.shown() if a.role == "list"]
+        appended = " ".join(f"append_all({name}, std::move(made_{name}));" for name in names)
+        return f"[]({parameters}) {{ {' '.join(before)} auto result = {shared}; {appended} return result; }}"
 
     def inits(self, c):
         lines, name = [], c.cpp.name

@@ -24,7 +24,8 @@ class Argument:
     name: str  # in Python
     parameter: object
     type: Type
-    role: str = "in"  # in, out, floats (a pointer to numbers), count (of the floats before)
+    # in, out, list (of an initialiser: what is appended to), floats (a pointer to numbers), count (of the floats before)
+    role: str = "in"
     count: str = ""  # C++ expression: how many floats
 
 
@@ -39,7 +40,7 @@ class Overload:
     init_of_template: bool = False
 
     def shown(self):
-        return [a for a in self.arguments if a.role in ("in", "floats")]
+        return [a for a in self.arguments if a.role in ("in", "floats", "list")]
 
     def outs(self):
         return [a for a in self.arguments if a.role == "out"]

@@ -84,7 +84,8 @@ class Stubs:
         parts = [own] if own else []
         for a in overload.shown():
             default = " = ..." if a.parameter.default is not None else ""
-            parts.append(f"{a.name}: {self.argument_type(a.type)}{default}")
+            shown = self.surface.annotation(a.type.pointee()) if a.role == "list" else self.argument_type(a.type)
+            parts.append(f"{a.name}: {shown}{default}")
         parts += ["*", "outputs: bool"] if overload.flag() else []
         shown = result or self.result(overload)
         return f"def {name}({', '.join(parts)}) -> {shown}: ..."

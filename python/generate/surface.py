@@ -203,6 +203,8 @@ class Surface:
                 continue
             overload = self.overload(function, owner)
             overload.init_of_template = function.of_template
+            for argument in overload.outs():  # an initialiser has no result to return them with
+                argument.role = "list"
             new.inits.append(overload)
 
     def functions_of(self, new, lineage):

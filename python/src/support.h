@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "calls.h"
 
@@ -24,6 +25,13 @@ class Unowned {
 }  // namespace cermet::python
 PYBIND11_DECLARE_HOLDER_TYPE(T, cermet::python::Unowned<T>)
 namespace cermet::python {
+
+/// Appends to a list of Python's, from a call that other threads run beside.
+template <class T>
+void append_all(const py::list& list, std::vector<T>&& values) {
+  const py::gil_scoped_acquire locked;
+  for (T& value : values) list.append(py::cast(std::move(value)));
+}
 
 using EnumCases = std::initializer_list<std::pair<const char*, long long>>;
 [[nodiscard]] PyObject* make_enum_class(py::handle scope, const char* name, bool flags,

@@ -290,3 +290,78 @@ def test_optimizer(name):
         gradient = cermet.Vector.from_numpy(device, g)
         run(lambda commands: ours.encode(commands, gradient, values, *used, values))
     near(values.numpy(), w)
+
+
+def matrix(array):
+    """A matrix of its own buffer; `array` of one matrix."""
+    array = np.ascontiguousarray(array, "f4")
+    rows, columns = array.shape
+    descriptor = cermet.MatrixDescriptor.matrix_descriptor(rows, columns, columns * 4, cermet.DataType.Float32)
+    return cermet.Matrix(cermet.Buffer.from_numpy(device, array), descriptor)
+
+
+def gate_weights(weights, biases=None, neuron="None_"):
+    """A source for one gate of a recurrent layer, of 1x1 pixels."""
+    function = cermet.NNNeuronDescriptor.cnn_neuron_descriptor(getattr(cermet.CNNNeuronType, neuron))
+    return Source(weights[:, None, None, :], biases, fused_neuron_descriptor=function)
+
+
+def compare_recurrent(descriptor, torch_layer, gates, letters):
+    """Forward and back through time, weights included. `gates`: PyTorch's order of the layer's gates."""
+    steps, rows, outputs = 4, 3, descriptor.output_feature_channels
+    x = torch.from_numpy(numbers(steps, rows, descriptor.input_feature_channels)).requires_grad_()
+    wanted, _ = torch_layer(x)
+    g = numbers(steps, rows, outputs)
+    wanted.backward(torch.from_numpy(g))
+    weights = []
+    layer = cermet.RNNMatrixTrainingLayer(device, descriptor, weights)
+    assert len(weights) == 3 * len(gates)
+    of_torch = [p.grad.numpy() for p in (torch_layer.weight_ih_l0, torch_layer.weight_hh_l0, torch_layer.bias_ih_l0)]
+    sources = [matrix(step) for step in x.detach().numpy()]
+    results = [matrix(np.zeros((rows, outputs))) for _ in range(steps)]
+    gradients = [matrix(step) for step in g]
+    source_gradients = [matrix(np.zeros_like(step)) for step in x.detach().numpy()]
+    (weight_gradients,) = layer.create_weight_gradient_matrices(cermet.DataType.Float32, outputs=True)
+
+    def encode(commands):
+        (states,) = layer.encode_forward_sequence(commands, sources, results, weights, outputs=True)
+        layer.encode_gradient_sequence(
+            commands, sources, gradients, source_gradients, weight_gradients, states, weights
+        )
+
+    run(encode)
+    near(np.stack([m.numpy() for m in results]), wanted)
+    near(np.stack([m.numpy() for m in source_gradients]), x.grad)
+    for gate, letter in zip(gates, letters):
+        rows_of_gate = slice(gate * outputs, (gate + 1) * outputs)
+        for part, gradient in zip(("InputWeights", "RecurrentWeights", "BiasTerms"), of_torch):
+            name = getattr(cermet.RNNMatrixId, letter + part)
+            out = matrix(np.zeros((1, outputs) if part == "BiasTerms" else gradient[rows_of_gate].shape))
+            run(lambda c: layer.encode_copy_weights(c, weight_gradients, name, out, True, cermet.Origin()))
+            near(out.numpy().reshape(gradient[rows_of_gate].shape), gradient[rows_of_gate], 2e-5)
+
+
+def test_lstm():
+    inputs, outputs = 5, 6
+    theirs = torch.nn.LSTM(inputs, outputs)
+    torch.nn.init.zeros_(theirs.bias_hh_l0)  # one bias for a gate here
+    w, u, b = (p.detach().numpy() for p in (theirs.weight_ih_l0, theirs.weight_hh_l0, theirs.bias_ih_l0))
+    descriptor = cermet.LSTMDescriptor.create_lstm_descriptor(inputs, outputs)
+    for k, (name, neuron) in enumerate(
+        [("input", "Sigmoid"), ("forget", "Sigmoid"), ("cell", "TanH"), ("output", "Sigmoid")]
+    ):
+        rows = slice(k * outputs, (k + 1) * outputs)
+        setattr(descriptor, f"{name}_gate_input_weights", gate_weights(w[rows], b[rows], neuron))
+        setattr(descriptor, f"{name}_gate_recurrent_weights", gate_weights(u[rows]))
+    names = ["LSTMInputGate", "LSTMForgetGate", "LSTMMemoryGate", "LSTMOutputGate"]
+    compare_recurrent(descriptor, theirs, [0, 1, 2, 3], names)
+
+
+def test_single_gate():
+    theirs = torch.nn.RNN(5, 6, nonlinearity="tanh")
+    torch.nn.init.zeros_(theirs.bias_hh_l0)
+    w, u, b = (p.detach().numpy() for p in (theirs.weight_ih_l0, theirs.weight_hh_l0, theirs.bias_ih_l0))
+    descriptor = cermet.RNNSingleGateDescriptor.create_rnn_single_gate_descriptor(5, 6)
+    descriptor.input_weights = gate_weights(w, b, "TanH")
+    descriptor.recurrent_weights = gate_weights(u)
+    compare_recurrent(descriptor, theirs, [0], ["SingleGate"])
