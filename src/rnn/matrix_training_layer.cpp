@@ -528,18 +528,17 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
   detail::walk_back(scratch, memos, cell, products, packed_weights.vectors, steps,
                     gradients.gather(scratch, memos, steps), trace, walked);
 
-  const TensorView gates = detail::flat(walked.gates, 0, count);
-  if (destinations) {
-    const TensorView dx = scratch.make(count, most, cell.inputs);
-    products.add_input_gradients(gates, detail::flat(dx, 0, count));
-    destinations->scatter(recording, memos.output, dx, steps);
-  }
   if (to_weights) {
     std::vector<TensorView> results;
     for (std::size_t i = 0; i < to_weights->matrices().size(); ++i)
       results.push_back(to_weights->view(recording, i));
     detail::weight_gradients(scratch, memos, cell, steps, sources.gather(scratch, memos, steps),
                              trace, walked, results, accumulate_);
+  }
+  if (destinations) {
+    const TensorView dx = scratch.make(count, most, cell.inputs);
+    products.add_input_gradients(detail::flat(walked.gates, 0, count), detail::flat(dx, 0, count));
+    destinations->scatter(recording, memos.output, dx, steps);
   }
   if (recurrentOutputStates != nullptr) {
     for (std::int32_t t = 0; t < (all_states_ ? count : 1); ++t) {
