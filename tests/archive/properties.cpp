@@ -419,6 +419,18 @@ void own(Listing& l, const MatrixCopy& k) {
   l.add("sourcesAreTransposed", k.sourcesAreTransposed());
   l.add("destinationsAreTransposed", k.destinationsAreTransposed());
 }
+void own(Listing& l, const MatrixRandom& k) {
+  l.add("destinationDataType", k.destinationDataType());
+  l.add("seed", k.seed());
+  l.add("distributionType", k.distributionType());
+  l.add("minimum", k.distribution().minimum());
+  l.add("maximum", k.distribution().maximum());
+  l.add("mean", k.distribution().mean());
+  l.add("standardDeviation", k.distribution().standardDeviation());
+  l.add("batchStart", k.batchStart());
+  l.add("batchSize", k.batchSize());
+  l.add("block_offset", k.block_offset());
+}
 
 /// The fields of a kernel that is its operator.
 template <class... Ks>
@@ -470,7 +482,7 @@ std::vector<std::string> properties(const Kernel& kernel) {
            NNReduceBinary, MatrixMultiplication, MatrixVectorMultiplication, MatrixFullyConnected,
            MatrixFullyConnectedGradient, MatrixNeuron, MatrixNeuronGradient, MatrixSoftMax,
            MatrixSoftMaxGradient, MatrixBatchNormalization, MatrixBatchNormalizationGradient,
-           MatrixSum, MatrixCopy>(listing, kernel);
+           MatrixSum, MatrixCopy, MatrixRandom>(listing, kernel);
   return listing.lines;
 }
 
