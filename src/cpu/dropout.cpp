@@ -3,31 +3,16 @@
 // Own code: decisions must be the same bits on every device and for every thread count, so they
 // come from a counter, eight counters (32 elements) at a time.
 
-#include <immintrin.h>
-
 #include <array>
 #include <cmath>
 
 #include "cpu/engine.h"
+#include "cpu/philox.h"
 
 namespace cermet::cpu {
 namespace {
 
 constexpr std::int64_t piece = 1024;  // elements decided at a time
-
-/// High and low words of the 32-bit products of eight lanes.
-struct Product {
-  __m256i high, low;
-};
-inline Product multiply(__m256i a, std::uint32_t factor) {
-  const __m256i b = _mm256_set1_epi64x(factor);
-  const __m256i even = _mm256_mul_epu32(a, b), odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), b);
-  return {_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA),
-          _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA)};
-}
-inline __m256i lanes(std::uint32_t value) {
-  return _mm256_set1_epi32(static_cast<std::int32_t>(value));
-}
 
 /// The decisions of one encode.
 struct Decisions {
@@ -41,19 +26,11 @@ struct Decisions {
 
   /// 32 decisions, 1 or 0, of the elements from 4 * counter on.
   void write32(std::uint32_t counter, std::uint32_t image, std::uint8_t* out) const {
-    __m256i c0 = _mm256_add_epi32(lanes(counter), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    __m256i c1 = lanes(image), c2 = lanes(static_cast<std::uint32_t>(encode));
-    __m256i c3 = lanes(static_cast<std::uint32_t>(encode >> 32));
-    auto key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
-    for (int round = 0; round < 10; ++round) {
-      const Product first = multiply(c0, 0xD2511F53u), second = multiply(c2, 0xCD9E8D57u);
-      c0 = _mm256_xor_si256(_mm256_xor_si256(second.high, c1), lanes(key0));
-      c2 = _mm256_xor_si256(_mm256_xor_si256(first.high, c3), lanes(key1));
-      c1 = second.low;
-      c3 = first.low;
-      key0 += 0x9E3779B9u;
-      key1 += 0xBB67AE85u;
-    }
+    const PhiloxWords counters{
+        _mm256_add_epi32(lanes(counter), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)), lanes(image),
+        lanes(static_cast<std::uint32_t>(encode)), lanes(static_cast<std::uint32_t>(encode >> 32))};
+    const auto [c0, c1, c2, c3] =
+        philox(counters, static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
     const __m256i bits = _mm256_or_si256(_mm256_or_si256(kept(c0, 0), kept(c1, 8)),
                                          _mm256_or_si256(kept(c2, 16), kept(c3, 24)));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bits);

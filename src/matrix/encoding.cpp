@@ -34,16 +34,21 @@ MatrixPart MatrixEncode::part(MatrixPart whole, std::string_view name, const Ori
   parts_.push_back(whole);
   return whole;
 }
+MatrixPart MatrixEncode::whole(std::string_view argument, const Matrix& matrix) const {
+  matrix.check_usable(recording(), kernel_, argument);
+  return {&matrix, argument, 0, 0, matrix.rows(), matrix.columns(), matrix.matrices(), false};
+}
+MatrixPart MatrixEncode::whole(std::string_view argument, const Vector& vector) const {
+  vector.check_usable(recording(), kernel_, argument);
+  return {&vector, argument, 0, 0, 1, vector.length(), vector.vectors(), true};
+}
 MatrixPart MatrixEncode::part(std::string_view argument, const Matrix& matrix,
                               std::string_view name, const Origin& origin) {
-  matrix.check_usable(recording(), kernel_, argument);
-  return part({&matrix, argument, 0, 0, matrix.rows(), matrix.columns(), matrix.matrices(), false},
-              name, origin);
+  return part(whole(argument, matrix), name, origin);
 }
 MatrixPart MatrixEncode::part(std::string_view argument, const Vector& vector,
                               std::string_view name, const Origin& origin) {
-  vector.check_usable(recording(), kernel_, argument);
-  return part({&vector, argument, 0, 0, 1, vector.length(), vector.vectors(), true}, name, origin);
+  return part(whole(argument, vector), name, origin);
 }
 
 MatrixPart MatrixEncode::source(std::string_view argument, const Matrix& matrix,
@@ -69,6 +74,24 @@ MatrixPart MatrixEncode::optional_source(std::string_view argument, const Vector
 }
 MatrixPart MatrixEncode::optional_result(std::string_view argument, const Vector& vector) {
   return vector ? result(argument, vector) : MatrixPart{};
+}
+
+MatrixPart MatrixEncode::typed_part(const MatrixPart& whole, DataType type, std::string_view why) {
+  if (whole.array->dataType() != type) {
+    complain(whole.argument, whole.array->describe(),
+             std::string("elements of ") + (type == DataType::UInt32 ? "UInt32, " : "Float32, ") +
+                 std::string(why));
+  }
+  parts_.push_back(whole);
+  return whole;
+}
+MatrixPart MatrixEncode::result_of(std::string_view argument, const Matrix& matrix, DataType type,
+                                   std::string_view why) {
+  return typed_part(whole(argument, matrix), type, why);
+}
+MatrixPart MatrixEncode::result_of(std::string_view argument, const Vector& vector, DataType type,
+                                   std::string_view why) {
+  return typed_part(whole(argument, vector), type, why);
 }
 
 void MatrixEncode::check_words(std::string_view argument, const Vector& vector, std::size_t count,
@@ -147,9 +170,27 @@ void MatrixEncode::batch(std::size_t start, std::size_t size) {
   count_ = static_cast<std::int32_t>(count);
 }
 
+TensorView MatrixEncode::all_of(const MatrixPart& part) const {
+  if (part.array->dataType() != DataType::UInt32) return part.array->view(recording());
+  constexpr std::size_t word = sizeof(std::uint32_t);
+  static_assert(sizeof(float) == word);
+  const auto i32 = [](std::size_t extent) { return static_cast<std::int32_t>(extent); };
+  TensorDesc desc = dense_desc(i32(part.count), i32(part.rows), 1, i32(part.columns));
+  std::size_t stack = 0;
+  if (part.is_vector) {
+    stack = static_cast<const Vector*>(part.array)->vectorBytes();
+  } else {
+    const auto* matrix = static_cast<const Matrix*>(part.array);
+    stack = matrix->matrixBytes();
+    desc.stride_h = static_cast<std::int64_t>(matrix->rowBytes() / word);
+  }
+  desc.stride_n = static_cast<std::int64_t>(stack / word);
+  return view_of(recording(), part.array->data(), desc, part.array->offset());
+}
+
 TensorView MatrixEncode::view(const MatrixPart& part, std::size_t rows, std::size_t columns) const {
   if (!part) return {};
-  TensorView all = part.array->view(recording());
+  TensorView all = all_of(part);
   all = feature_channels(
       window(all, 0, static_cast<std::int64_t>(part.row), 1, static_cast<std::int32_t>(rows)),
       static_cast<std::int64_t>(part.column), static_cast<std::int32_t>(columns));

@@ -43,6 +43,11 @@ class MatrixEncode {
   MatrixPart result(std::string_view argument, const Vector& vector, std::string_view name = {},
                     const Origin& origin = {});
   MatrixPart optional_result(std::string_view argument, const Vector& vector);
+  /// A result of this very type, `why`. UInt32 has views, too: of float32 with the same bits.
+  MatrixPart result_of(std::string_view argument, const Matrix& matrix, DataType type,
+                       std::string_view why);
+  MatrixPart result_of(std::string_view argument, const Vector& vector, DataType type,
+                       std::string_view why);
 
   /// A source of UInt32 with `count` elements or more, for `why`; `words` makes its view.
   void check_words(std::string_view argument, const Vector& vector, std::size_t count,
@@ -86,6 +91,11 @@ class MatrixEncode {
   MatrixPart part(std::string_view argument, const Vector& vector, std::string_view name,
                   const Origin& origin);
   MatrixPart part(MatrixPart whole, std::string_view name, const Origin& origin);
+  MatrixPart typed_part(const MatrixPart& whole, DataType type, std::string_view why);
+  [[nodiscard]] MatrixPart whole(std::string_view argument, const Matrix& matrix) const;
+  [[nodiscard]] MatrixPart whole(std::string_view argument, const Vector& vector) const;
+  /// All elements.
+  [[nodiscard]] TensorView all_of(const MatrixPart& part) const;
 
   const Kernel& kernel_;
   Encode images_;

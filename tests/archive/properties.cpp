@@ -434,6 +434,18 @@ void own(Listing& l, const MatrixCopy& k) {
   l.add("sourcesAreTransposed", k.sourcesAreTransposed());
   l.add("destinationsAreTransposed", k.destinationsAreTransposed());
 }
+void own(Listing& l, const MatrixRandom& k) {
+  l.add("destinationDataType", k.destinationDataType());
+  l.add("seed", k.seed());
+  l.add("distributionType", k.distributionType());
+  l.add("minimum", k.distribution().minimum());
+  l.add("maximum", k.distribution().maximum());
+  l.add("mean", k.distribution().mean());
+  l.add("standardDeviation", k.distribution().standardDeviation());
+  l.add("batchStart", k.batchStart());
+  l.add("batchSize", k.batchSize());
+  l.add("block_offset", k.block_offset());
+}
 
 /// The fields of a kernel that is its operator.
 template <class... Ks>
@@ -472,21 +484,21 @@ void list_own(Listing& l, const Kernel& kernel) {
 std::vector<std::string> properties(const Kernel& kernel) {
   Listing listing;
   listing.base(kernel);
-  list_own<
-      CNNNeuron, CNNNeuronGradient, CNNPoolingMax, CNNPoolingAverage, CNNPoolingMaxGradient,
-      CNNPoolingAverageGradient, NNReshape, NNReshapeGradient, NNSlice, NNPad, NNPadGradient,
-      NNCropAndResizeBilinear, detail::SoftMaxKernel, detail::SoftMaxGradientKernel,
-      NNInitialGradient, CNNBatchNormalizationStatistics, CNNBatchNormalizationStatisticsGradient,
-      CNNBatchNormalizationGradient, CNNBatchNormalization, CNNDropout, CNNDropoutGradient,
-      CNNArithmetic, CNNArithmeticGradient, CNNLoss, CNNYOLOLoss, NNForwardLoss, NNLossGradient,
-      CNNConvolution, CNNBinaryConvolution, CNNConvolutionGradient, CNNConvolutionTranspose,
-      CNNConvolutionTransposeGradient, CNNInstanceNormalization, CNNGroupNormalization,
-      NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam, NNReduceUnary,
-      NNReduceBinary, MatrixMultiplication, MatrixVectorMultiplication, MatrixFullyConnected,
-      MatrixFullyConnectedGradient, MatrixNeuron, MatrixNeuronGradient, MatrixSoftMax,
-      MatrixSoftMaxGradient, MatrixBatchNormalization, MatrixBatchNormalizationGradient, MatrixSum,
-      MatrixCopy, RNNMatrixInferenceLayer, RNNImageInferenceLayer, RNNMatrixTrainingLayer>(listing,
-                                                                                           kernel);
+  list_own<CNNNeuron, CNNNeuronGradient, CNNPoolingMax, CNNPoolingAverage, CNNPoolingMaxGradient,
+           CNNPoolingAverageGradient, NNReshape, NNReshapeGradient, NNSlice, NNPad, NNPadGradient,
+           NNCropAndResizeBilinear, detail::SoftMaxKernel, detail::SoftMaxGradientKernel,
+           NNInitialGradient, CNNBatchNormalizationStatistics,
+           CNNBatchNormalizationStatisticsGradient, CNNBatchNormalizationGradient,
+           CNNBatchNormalization, CNNDropout, CNNDropoutGradient, CNNArithmetic,
+           CNNArithmeticGradient, CNNLoss, CNNYOLOLoss, NNForwardLoss, NNLossGradient,
+           CNNConvolution, CNNBinaryConvolution, CNNConvolutionGradient, CNNConvolutionTranspose,
+           CNNConvolutionTransposeGradient, CNNInstanceNormalization, CNNGroupNormalization,
+           NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam, NNReduceUnary,
+           NNReduceBinary, MatrixMultiplication, MatrixVectorMultiplication, MatrixFullyConnected,
+           MatrixFullyConnectedGradient, MatrixNeuron, MatrixNeuronGradient, MatrixSoftMax,
+           MatrixSoftMaxGradient, MatrixBatchNormalization, MatrixBatchNormalizationGradient,
+           MatrixSum, MatrixCopy, MatrixRandom, RNNMatrixInferenceLayer, RNNImageInferenceLayer,
+           RNNMatrixTrainingLayer>(listing, kernel);
   return listing.lines;
 }
 

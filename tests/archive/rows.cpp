@@ -503,6 +503,15 @@ Bits run_matrices(Kernel& kernel) {
   for (const Vector& vector : {a, b, e, f}) append(bits, vector.data());
   return bits;
 }
+Bits run_random(Kernel& kernel) {
+  const Matrix result = matrices(kernel.device(), 9);
+  CommandBuffer buffer = commands(kernel);
+  dynamic_cast<MatrixRandom&>(kernel).encode(buffer, result);
+  finish(buffer);
+  Bits bits;
+  append(bits, result.data());
+  return bits;
+}
 /// Every property of a matrix kernel that has it.
 template <class K>
 void set_matrix(K& k) {
@@ -588,6 +597,21 @@ ArchiveRow matrix(std::string name, Given... given) {
         return k;
       },
       run_matrices);
+}
+template <class K>
+ArchiveRow random_numbers(std::string name) {
+  return row<K>(
+      std::move(name),
+      [](const Device& device) {
+        auto k = std::make_unique<K>(
+            device, DataType::Float32, 12345678901234567890ULL,
+            MatrixRandomDistributionDescriptor::normalDistributionDescriptor(0.5F, 2, -1.5F, 3));
+        k->setBatchStart(1);
+        k->setBatchSize(2);
+        k->set_block_offset(9876543210987654321ULL);
+        return k;
+      },
+      run_random);
 }
 template <class K>
 ArchiveRow lossy(std::string name) {
@@ -996,6 +1020,8 @@ std::vector<ArchiveRow> made() {
           },
           run_matrices),
       matrix<MatrixCopy>("MatrixCopy", std::size_t{4}, std::size_t{3}, true, true),
+      random_numbers<MatrixRandomPhilox>("MatrixRandomPhilox"),
+      random_numbers<MatrixRandomMTGP32>("MatrixRandomMTGP32"),
       row<NNOptimizerStochasticGradientDescent>(
           "NNOptimizerStochasticGradientDescent",
           [](const Device& device) {
