@@ -1,6 +1,7 @@
 // One measured case: cermet_bench CASE THREADS|DEVICE [STEPS [BATCH]] [--tf32]
 //   lenet, tiny    milliseconds of a training step of a graph
 //   tiny-direct    the same for kernels encoded by hand
+//   lstm           milliseconds of an LSTM forward and back through time, encoded by hand
 //   fed            milliseconds of a step of lenet whose pictures and labels the host writes: the
 //                  next ones while the current ones are computed
 //   pair           milliseconds of a step of two tiny networks, each with a queue of its own
@@ -35,6 +36,7 @@
 #include "cermet/nn/pooling_nodes.h"
 #include "digits.h"
 #include "fma_peak.h"
+#include "lstm_direct.h"
 #include "tiny_direct.h"
 
 namespace {
@@ -199,6 +201,19 @@ int pair(const Device& device, int steps, std::size_t batch, KernelOptions optio
   return 0;
 }
 
+int lstm(const Device& device, int steps, std::size_t rows) {
+  LstmDirect layer(device, rows);
+  const int group = on_host(device) ? 1 : 50;
+  for (int i = 0; i < 8; ++i) layer.start().waitUntilCompleted();
+  for (int i = 0; i < steps; i += group) {
+    const auto start = Clock::now();
+    for (int j = 1; j < group; ++j) layer.start();
+    layer.start().waitUntilCompleted();
+    fmt::print("{:.6f}\n", milliseconds_since(start) / group);
+  }
+  return 0;
+}
+
 /// A repeated direct encode of a neuron into a given image: recording alone, nothing runs in the
 /// measured time.
 int encode(const Device& device, int steps) {
@@ -314,7 +329,8 @@ int main(int argc, char** argv) {
   const int threads = std::atoi(where.c_str());
   const int steps = std::atoi(word(2, "20").c_str());
   const bool lenet = name == "lenet" || name == "host" || name == "fed";
-  const std::size_t batch = std::strtoul(word(3, lenet ? "64" : "1").c_str(), nullptr, 10);
+  const char* const usual = lenet ? "64" : (name == "lstm" ? "32" : "1");
+  const std::size_t batch = std::strtoul(word(3, usual).c_str(), nullptr, 10);
   try {
     if (name == "peak") {
       fmt::print("{:.3f}\n", measured_fma_peak(threads));
@@ -324,6 +340,7 @@ int main(int argc, char** argv) {
     if (name == "lenet" || name == "tiny")
       return train(Network(device, batch, lenet, options), device, steps);
     if (name == "tiny-direct") return train(TinyDirect(device, batch, options), device, steps);
+    if (name == "lstm") return lstm(device, steps, batch);
     if (name == "fed") return fed(device, steps, batch, options);
     if (name == "pair" || name == "pair-shared")
       return pair(device, steps, batch, options, name == "pair-shared");
@@ -335,9 +352,9 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "cermet_bench: {}\n", problem.what());
     return 1;
   }
-  fmt::print(
-      stderr,
-      "usage: cermet_bench lenet|tiny|tiny-direct|fed|pair|pair-shared|encode|host|copy|rate|peak "
-      "THREADS|DEVICE [STEPS [BATCH]] [--tf32]\n");
+  fmt::print(stderr,
+             "usage: cermet_bench "
+             "lenet|tiny|tiny-direct|lstm|fed|pair|pair-shared|encode|host|copy|rate|peak "
+             "THREADS|DEVICE [STEPS [BATCH]] [--tf32]\n");
   return 2;
 }

@@ -1,6 +1,6 @@
 """The same training step in PyTorch: peer_torch.py CASE THREADS STEPS MODE prints milliseconds a step.
 
-MODE: nchw or nhwc (channels last). Weights, pictures and labels as in cermet_bench, up to the random
+MODE: nchw or nhwc (channels last); lstm takes any. Weights, pictures and labels as in cermet_bench, up to the random
 numbers; plain SGD; the loss must fall first.
 """
 import sys
@@ -12,6 +12,22 @@ from torch import nn
 case, threads, steps, mode = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 torch.set_num_threads(threads)
 torch.manual_seed(1)
+if case == "lstm":  # forward and back through time, without a loss and an optimizer
+    layer = nn.LSTM(64, 200)
+    x, g = torch.rand(20, 32, 64).requires_grad_(), torch.rand(20, 32, 200)
+
+    def walk():
+        layer.zero_grad(set_to_none=True)
+        x.grad = None
+        layer(x)[0].backward(g)
+
+    for _ in range(8):
+        walk()
+    for _ in range(steps):
+        start = time.perf_counter()
+        walk()
+        print(f"{(time.perf_counter() - start) * 1e3:.6f}")
+    sys.exit()
 batch = 64 if case == "lenet" else 1
 if case == "lenet":
     net = nn.Sequential(
