@@ -30,7 +30,8 @@ namespace cermet::python {
 template <class T>
 void append_all(const py::list& list, std::vector<T>&& values) {
   const py::gil_scoped_acquire locked;
-  for (T& value : values) list.append(py::cast(std::move(value)));
+  py::list same = list;
+  for (T& value : values) same.append(py::cast(std::move(value)));
 }
 
 using EnumCases = std::initializer_list<std::pair<const char*, long long>>;
