@@ -39,11 +39,15 @@ void write32(std::uint64_t first, const RandomFill::Scalars& scalars, std::uint3
   _mm256_storeu_si256(to + 3, _mm256_permute2x128_si256(r2, r3, 0x31));
 }
 
-template <std::size_t count>
+/// The polynomial from power k on, over x^k. Without a loop: loops with one in them do not
+/// vectorise.
+template <std::size_t k = 0, std::size_t count>
 float horner(const float (&coefficients)[count], float x) {
-  float value = coefficients[count - 1];
-  for (std::size_t k = count - 1; k-- > 0;) value = std::fma(value, x, coefficients[k]);
-  return value;
+  if constexpr (k + 1 == count) {
+    return coefficients[k];
+  } else {
+    return std::fma(horner<k + 1>(coefficients, x), x, coefficients[k]);
+  }
 }
 
 /// What has the share p of a standard normal distribution below it, and q = 1 - p above it.
