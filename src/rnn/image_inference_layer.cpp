@@ -366,6 +366,7 @@ void RNNImageInferenceLayer::encodeSequence(
     const CommandBuffer& commandBuffer, std::span<const Image> sourceImages,
     std::span<const Image> destinationImages, const RNNRecurrentImageStatePtr& recurrentInputState,
     std::vector<RNNRecurrentImageStatePtr>* recurrentOutputStates) const {
+  const auto begin = recurrentInputState;  // which may be in the list that grows
   detail::Encode call(*this, commandBuffer);
   const ImageSequence sources =
       sequence_of(*this, call, "sourceImages", sourceImages, inputFeatureChannels(), nullptr, 0);
@@ -375,16 +376,16 @@ void RNNImageInferenceLayer::encodeSequence(
   detail::check_chain(*this, cells_of(*stack_), false);
   const auto states = states_of(*stack_);
   const Extents extents = sources.extents();
-  if (recurrentInputState) {
-    if (recurrentInputState->extents() != extents) {
-      const Extents& have = recurrentInputState->extents();
+  if (begin) {
+    if (begin->extents() != extents) {
+      const Extents& have = begin->extents();
       complain("recurrentInputState",
                std::to_string(have.images) + " images of " + std::to_string(have.width) + "x" +
                    std::to_string(have.height),
                "the size of the sources, " + detail::describe(sourceImages.front()));
     }
-    detail::check_state(*this, call.recording(), "recurrentInputState", *recurrentInputState,
-                        states, sources.steps().most);
+    detail::check_state(*this, call.recording(), "recurrentInputState", *begin, states,
+                        sources.steps().most);
   }
   detail::InferenceStack inference(call.recording());
   prepare(inference, *stack_, extents);
@@ -396,10 +397,9 @@ void RNNImageInferenceLayer::encodeSequence(
       detail::fill_state(call.recording(), inference.memos, *recurrentOutputStates->back(), step);
     };
   }
-  inference.walk(sources, destinations, sources.steps(), recurrentInputState.get(), all_states_,
-                 keep);
+  inference.walk(sources, destinations, sources.steps(), begin.get(), all_states_, keep);
   consume(call, sourceImages);
-  if (recurrentInputState) recurrentInputState->consume(call.recording());
+  if (begin) begin->consume(call.recording());
 }
 
 void RNNImageInferenceLayer::encodeBidirectionalSequence(

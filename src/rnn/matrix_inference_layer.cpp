@@ -74,6 +74,7 @@ void RNNMatrixInferenceLayer::encodeSequence(
     std::span<const std::size_t> destinationOffsets,
     const RNNRecurrentMatrixStatePtr& recurrentInputState,
     std::vector<RNNRecurrentMatrixStatePtr>* recurrentOutputStates) const {
+  const auto begin = recurrentInputState;  // which may be in the list that grows
   detail::Recording& recording = commandBuffer.recording();
   const MatrixSequence sources(*this, recording, "sourceMatrices", sourceMatrices, sourceOffsets,
                                "sourceOffsets", inputFeatureChannels());
@@ -85,10 +86,9 @@ void RNNMatrixInferenceLayer::encodeSequence(
   destinations.check_apart(sources);
   detail::check_chain(*this, cells_of(*stack_), false);
   const auto states = stack_->states();
-  if (recurrentInputState) {
-    detail::check_state(*this, recording, "recurrentInputState", *recurrentInputState, states,
-                        steps.most);
-    steps.most = static_cast<std::int32_t>(recurrentInputState->rows());
+  if (begin) {
+    detail::check_state(*this, recording, "recurrentInputState", *begin, states, steps.most);
+    steps.most = static_cast<std::int32_t>(begin->rows());
   }
 
   detail::InferenceStack inference(recording);
@@ -102,9 +102,9 @@ void RNNMatrixInferenceLayer::encodeSequence(
       detail::fill_state(recording, inference.memos, *recurrentOutputStates->back(), step);
     };
   }
-  inference.walk(sources, destinations, steps, recurrentInputState.get(), all_states_, keep);
+  inference.walk(sources, destinations, steps, begin.get(), all_states_, keep);
   sources.consume(recording);
-  if (recurrentInputState) recurrentInputState->consume(recording);
+  if (begin) begin->consume(recording);
 }
 
 void RNNMatrixInferenceLayer::encodeBidirectionalSequence(

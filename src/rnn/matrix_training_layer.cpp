@@ -373,6 +373,7 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
     const RNNRecurrentMatrixStatePtr& recurrentInputState,
     std::vector<RNNRecurrentMatrixStatePtr>* recurrentOutputStates,
     std::span<const Matrix> weights) const {
+  const auto begin = recurrentInputState;  // which may be in the list that grows
   detail::Recording& recording = commandBuffer.recording();
   const detail::RecurrentLayer& layer = stack_->layers.front();
   const Cell& cell = layer.cell;
@@ -387,10 +388,9 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
   destinations.check_apart(sources);
   const WeightList list(*this, recording, cell, "weights", weights, true);
   const auto states = stack_->states();
-  if (recurrentInputState) {
-    detail::check_state(*this, recording, "recurrentInputState", *recurrentInputState, states,
-                        steps.most);
-    steps.most = static_cast<std::int32_t>(recurrentInputState->rows());
+  if (begin) {
+    detail::check_state(*this, recording, "recurrentInputState", *begin, states, steps.most);
+    steps.most = static_cast<std::int32_t>(begin->rows());
   }
 
   Scratch scratch(recording);
@@ -398,14 +398,14 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
   const auto origin = detail::StateOrigin::of(commandBuffer, temporary_training_);
   const TrainingMemory memory(recording, origin, cell, steps);
   const detail::Trace& trace = memory.trace;
-  detail::begin_state(recording, memos, recurrentInputState.get(), 0,
+  detail::begin_state(recording, memos, begin.get(), 0,
                       state_step(trace.hidden, trace.cell, 0, steps.most));
   detail::PackedWeights packed_weights = packed(scratch, memos, cell, list);
   packed_weights.vectors.slopes = layer.view_of_slopes(recording);
   const detail::MatrixProducts products(recording, cell, packed_weights);
   const TensorView input = sources.gather(scratch, memos, steps);
   detail::walk_forward(scratch, memos, cell, products, packed_weights.vectors, steps, input, trace,
-                       recurrentInputState == nullptr);
+                       begin == nullptr);
   destinations.scatter(recording, memos.output, detail::images(trace.hidden, 1, steps.count()),
                        steps);
   for (std::int32_t t = 0; t < steps.count(); ++t) {
@@ -422,7 +422,7 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
   }
   sources.consume(recording);
   list.consume(recording);
-  if (recurrentInputState) recurrentInputState->consume(recording);
+  if (begin) begin->consume(recording);
 }
 
 void RNNMatrixTrainingLayer::encodeGradientSequence(
@@ -446,6 +446,7 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
     const RNNRecurrentMatrixStatePtr& recurrentInputState,
     std::vector<RNNRecurrentMatrixStatePtr>* recurrentOutputStates,
     std::span<const Matrix> weights) const {
+  const auto begin = recurrentInputState;  // which may be in the list that grows
   detail::Recording& recording = commandBuffer.recording();
   const detail::RecurrentLayer& layer = stack_->layers.front();
   const Cell& cell = layer.cell;
@@ -496,11 +497,10 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
     }
   }
   const auto states = stack_->states();
-  if (recurrentInputState) {
-    detail::check_state(*this, recording, "recurrentInputState", *recurrentInputState, states,
-                        steps.most);
-    if (recurrentInputState->rows() != static_cast<std::size_t>(steps.most)) {
-      complain("recurrentInputState", std::to_string(recurrentInputState->rows()) + " rows",
+  if (begin) {
+    detail::check_state(*this, recording, "recurrentInputState", *begin, states, steps.most);
+    if (begin->rows() != static_cast<std::size_t>(steps.most)) {
+      complain("recurrentInputState", std::to_string(begin->rows()) + " rows",
                std::to_string(steps.most) + ", those of the training states");
     }
   }
@@ -520,7 +520,7 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
   walked.gates = scratch.make(count, most, cell.gate_channels());
   walked.hidden = scratch.make(count + 1, most, cell.outputs);
   if (cell.has_cell()) walked.cell = scratch.make(count + 1, most, cell.outputs);
-  detail::begin_state(recording, memos, recurrentInputState.get(), 0,
+  detail::begin_state(recording, memos, begin.get(), 0,
                       state_step(walked.hidden, walked.cell, count, most));
   detail::PackedWeights packed_weights = packed(scratch, memos, cell, list);
   packed_weights.vectors.slopes = layer.view_of_slopes(recording);
@@ -550,7 +550,7 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
   gradients.consume(recording);
   list.consume(recording);
   for (const auto& state : trainingStates) state->consume(recording);
-  if (recurrentInputState) recurrentInputState->consume(recording);
+  if (begin) begin->consume(recording);
 }
 
 }  // namespace cermet
