@@ -264,3 +264,19 @@ def test_the_stub_has_what_the_module_has():
         return SURFACE["classes"].get(path, {}).get("members", {}).get(name, {}).get("deleted", False)
 
     check(stub, cermet, "cermet")
+
+
+def test_random_words_and_numbers():
+    """The specification's words of seed 0, and uniform numbers made of them."""
+    words = cermet.Vector.from_numpy(device, np.zeros(4, "u4"))
+    numbers = cermet.Matrix.from_numpy(device, np.zeros((2, 2), "f4"))
+    kernel = cermet.MatrixRandomPhilox(device)
+    distribution = cermet.MatrixRandomDistributionDescriptor.uniform_distribution_descriptor(-1, 3)
+    uniform = cermet.MatrixRandomPhilox(device, cermet.DataType.Float32, 0, distribution)
+    run(lambda commands: (kernel.encode(commands, words), uniform.encode(commands, numbers)))
+    assert [f"{word:08x}" for word in words.numpy()] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
+    wanted = np.array([0.5961856842041016, 2.522080421447754, 1.9428510665893555, 1.4219269752502441], "f4")
+    assert np.array_equal(numbers.numpy().ravel(), wanted)
+    assert kernel.block_offset == uniform.block_offset == kernel.copy().block_offset == 1
+    with pytest.raises(cermet.InvalidArgument, match="UInt32"):
+        run(lambda commands: kernel.encode(commands, numbers))
