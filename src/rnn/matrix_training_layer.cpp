@@ -124,7 +124,7 @@ TensorView cells(Scratch& scratch, RecurrenceMemos& memos,
   const TensorView last = gather(scratch, memos, states.last(1), Part::cell, cell, rows);
   TensorView all = before;
   all.desc.n = count + 1;
-  const auto bytes = static_cast<std::ptrdiff_t>(before.desc.count() * sizeof(float));
+  const auto bytes = before.desc.count() * static_cast<std::int64_t>(sizeof(float));
   const bool follows = detail::is_followed_by(states.back()->part(Part::previousCell),
                                               states.back()->part(Part::cell));
   if (follows && static_cast<std::byte*>(before.data) + bytes == last.data) return all;
