@@ -20,7 +20,8 @@ RNNRecurrentState::RNNRecurrentState(const detail::StateOrigin& origin, std::siz
 
 std::size_t RNNRecurrentState::index_of(std::size_t layer, bool of_cell) const {
   std::size_t index = of_cell ? 1 : 0;
-  for (std::size_t before = 0; before < layer; ++before) index += layers_[before].has_cell ? 2U : 1U;
+  for (std::size_t before = 0; before < layer; ++before)
+    index += layers_[before].has_cell ? 2U : 1U;
   return index;
 }
 
