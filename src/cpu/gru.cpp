@@ -134,24 +134,16 @@ StepPtr prepare(const GRUCellGradient& op, Descs descs, Engine& engine) {
       at.output(gate_z, neurons.z, z);
       at.output(gate_h, neurons.h, h);
       complement(forward.p, z, q, &slope, count);
-      if (forward.flip != 0) {
+      const bool flip = forward.flip != 0;
+      const GateBlock &of_new = flip ? z : q, &of_old = flip ? q : z;
+      const float *by_slope = flip ? h0 : h.data(), *rest = flip ? h.data() : h0;
 #pragma omp simd
-        for (std::int64_t k = 0; k < count; ++k) {
-          const auto j = static_cast<std::size_t>(k);
-          const float d = g[k] + more[k];
-          dh[k] = d * z[j];
-          dz[k] = d * std::fma(h0[k], slope[j], h[j]);
-          before[k] = d * q[j];
-        }
-      } else {
-#pragma omp simd
-        for (std::int64_t k = 0; k < count; ++k) {
-          const auto j = static_cast<std::size_t>(k);
-          const float d = g[k] + more[k];
-          dh[k] = d * q[j];
-          dz[k] = d * std::fma(h[j], slope[j], h0[k]);
-          before[k] = d * z[j];
-        }
+      for (std::int64_t k = 0; k < count; ++k) {
+        const auto i = static_cast<std::size_t>(k);
+        const float d = g[k] + more[k];
+        dh[k] = d * of_new[i];
+        dz[k] = d * std::fma(by_slope[k], slope[i], rest[k]);
+        before[k] = d * of_old[i];
       }
       at.differentiate(gate_h, neurons.h, dh);
     });

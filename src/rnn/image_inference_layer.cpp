@@ -366,7 +366,8 @@ void RNNImageInferenceLayer::encodeSequence(
     const CommandBuffer& commandBuffer, std::span<const Image> sourceImages,
     std::span<const Image> destinationImages, const RNNRecurrentImageStatePtr& recurrentInputState,
     std::vector<RNNRecurrentImageStatePtr>* recurrentOutputStates) const {
-  const auto begin = recurrentInputState;  // which may be in the list that grows
+  // It may be in the list that grows. NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
+  const auto begin = recurrentInputState;
   detail::Encode call(*this, commandBuffer);
   const ImageSequence sources =
       sequence_of(*this, call, "sourceImages", sourceImages, inputFeatureChannels(), nullptr, 0);

@@ -58,6 +58,7 @@ void InferenceStack::walk(const Sequence& sources, const Sequence& destinations,
   if (!each_state) return;
   for (std::int32_t t = all_states ? 1 : steps.count(); t <= steps.count(); ++t) {
     std::vector<StateStep> states;
+    states.reserve(traces.size());
     for (const Trace& trace : traces) states.push_back(state_after(trace, t, steps.most));
     each_state(states);
   }

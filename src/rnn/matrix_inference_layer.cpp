@@ -74,7 +74,8 @@ void RNNMatrixInferenceLayer::encodeSequence(
     std::span<const std::size_t> destinationOffsets,
     const RNNRecurrentMatrixStatePtr& recurrentInputState,
     std::vector<RNNRecurrentMatrixStatePtr>* recurrentOutputStates) const {
-  const auto begin = recurrentInputState;  // which may be in the list that grows
+  // It may be in the list that grows. NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
+  const auto begin = recurrentInputState;
   detail::Recording& recording = commandBuffer.recording();
   const MatrixSequence sources(*this, recording, "sourceMatrices", sourceMatrices, sourceOffsets,
                                "sourceOffsets", inputFeatureChannels());

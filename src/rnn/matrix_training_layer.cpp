@@ -373,7 +373,8 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
     const RNNRecurrentMatrixStatePtr& recurrentInputState,
     std::vector<RNNRecurrentMatrixStatePtr>* recurrentOutputStates,
     std::span<const Matrix> weights) const {
-  const auto begin = recurrentInputState;  // which may be in the list that grows
+  // It may be in the list that grows. NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
+  const auto begin = recurrentInputState;
   detail::Recording& recording = commandBuffer.recording();
   const detail::RecurrentLayer& layer = stack_->layers.front();
   const Cell& cell = layer.cell;
@@ -446,7 +447,8 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
     const RNNRecurrentMatrixStatePtr& recurrentInputState,
     std::vector<RNNRecurrentMatrixStatePtr>* recurrentOutputStates,
     std::span<const Matrix> weights) const {
-  const auto begin = recurrentInputState;  // which may be in the list that grows
+  // It may be in the list that grows. NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
+  const auto begin = recurrentInputState;
   detail::Recording& recording = commandBuffer.recording();
   const detail::RecurrentLayer& layer = stack_->layers.front();
   const Cell& cell = layer.cell;
