@@ -207,21 +207,6 @@ ImageLayer load_layer(const RNNDescriptor& descriptor, const Kernel& kernel) {
   return layer;
 }
 
-std::vector<const Cell*> cells_of(const ImageStack& stack) {
-  std::vector<const Cell*> cells;
-  cells.reserve(stack.layers.size());
-  for (const ImageLayer& layer : stack.layers) cells.push_back(&layer.cell);
-  return cells;
-}
-
-std::vector<RNNRecurrentState::Layer> states_of(const ImageStack& stack) {
-  std::vector<RNNRecurrentState::Layer> states;
-  states.reserve(stack.layers.size());
-  for (const ImageLayer& layer : stack.layers)
-    states.push_back({layer.cell.outputs, layer.cell.has_cell()});
-  return states;
-}
-
 void prepare(detail::InferenceStack& inference, const ImageStack& stack, const Extents& extents) {
   for (const ImageLayer& layer : stack.layers) {
     const TensorDesc numbers = flat_desc(i32(layer.cell.gate_channels()));
@@ -287,7 +272,7 @@ RNNImageInferenceLayer::RNNImageInferenceLayer(
     stack->layers.push_back(load_layer(*descriptor, *this));
   }
   stack_ = std::move(stack);
-  detail::check_chain(*this, cells_of(*stack_), true);
+  detail::check_chain(*this, detail::cells_of(*stack_), true);
 }
 
 std::size_t RNNImageInferenceLayer::inputFeatureChannels() const {
@@ -354,7 +339,7 @@ void RNNImageInferenceLayer::move_to(const Device& device) {
 
 void RNNImageInferenceLayer::record(detail::UnaryEncoding& encoding) const {
   const detail::AlignedSource source = encoding.aligned(*this);
-  detail::check_chain(*this, cells_of(*stack_), false);
+  detail::check_chain(*this, detail::cells_of(*stack_), false);
   const ImageSequence from({source.view()}, inputFeatureChannels());
   const ImageSequence to({encoding.destination}, outputFeatureChannels());
   detail::InferenceStack inference(encoding.recording);
@@ -374,8 +359,8 @@ void RNNImageInferenceLayer::encodeSequence(
   const ImageSequence destinations =
       sequence_of(*this, call, "destinationImages", destinationImages, outputFeatureChannels(),
                   sourceImages.data(), sourceImages.size());
-  detail::check_chain(*this, cells_of(*stack_), false);
-  const auto states = states_of(*stack_);
+  detail::check_chain(*this, detail::cells_of(*stack_), false);
+  const auto states = detail::states_of(*stack_);
   const Extents extents = sources.extents();
   if (begin) {
     if (begin->extents() != extents) {
@@ -408,7 +393,7 @@ void RNNImageInferenceLayer::encodeBidirectionalSequence(
     std::span<const Image> destinationForwardImages,
     std::span<const Image> destinationBackwardImages) const {
   detail::Encode call(*this, commandBuffer);
-  const detail::Directions channels(*this, cells_of(*stack_), combine_);
+  const detail::Directions channels(*this, detail::cells_of(*stack_), combine_);
   const bool side_by_side = combine_ == RNNBidirectionalCombineMode::Concatenate;
   const ImageSequence sources =
       sequence_of(*this, call, "sourceSequence", sourceSequence, channels.inputs, nullptr, 0);

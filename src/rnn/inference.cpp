@@ -28,16 +28,12 @@ Trace trace_of(Scratch& scratch, const Cell& cell, const Steps& steps) {
   return trace;
 }
 
-StateStep state_after(const Trace& trace, std::int32_t step, std::int32_t rows) {
-  return {step_of(trace.hidden, step, rows),
-          trace.cell.desc.present() ? step_of(trace.cell, step, rows) : TensorView{}};
-}
-
-/// One layer; returns its outputs.
+/// One layer.
 Trace walk_layer(InferenceStack& stack, const InferenceLayer& layer, const Steps& steps,
                  const TensorView& input, RNNRecurrentState* begin, std::size_t index) {
   const Trace trace = trace_of(stack.scratch, *layer.cell, steps);
-  begin_state(stack.recording, stack.memos, begin, index, state_after(trace, 0, steps.most));
+  begin_state(stack.recording, stack.memos, begin, index,
+              state_after(trace.hidden, trace.cell, 0, steps.most));
   walk_forward(stack.scratch, stack.memos, *layer.cell, *layer.products, layer.vectors, steps,
                input, trace, begin == nullptr);
   return trace;
@@ -59,7 +55,8 @@ void InferenceStack::walk(const Sequence& sources, const Sequence& destinations,
   for (std::int32_t t = all_states ? 1 : steps.count(); t <= steps.count(); ++t) {
     std::vector<StateStep> states;
     states.reserve(traces.size());
-    for (const Trace& trace : traces) states.push_back(state_after(trace, t, steps.most));
+    for (const Trace& trace : traces)
+      states.push_back(state_after(trace.hidden, trace.cell, t, steps.most));
     each_state(states);
   }
 }
@@ -152,6 +149,12 @@ void check_state(const Kernel& kernel, const Recording& recording, std::string_v
   if (state.rows() >= static_cast<std::size_t>(rows)) return;
   fail({kernel.class_name(), kernel.label(), argument, std::to_string(state.rows()) + " rows",
         std::to_string(rows) + " or more, those of the first matrix", ""});
+}
+
+StateStep state_after(const TensorView& hidden, const TensorView& cell, std::int32_t steps,
+                      std::int32_t rows) {
+  return {step_of(hidden, steps, rows),
+          cell.desc.present() ? step_of(cell, steps, rows) : TensorView{}};
 }
 
 void begin_state(Recording& recording, RecurrenceMemos& memos, RNNRecurrentState* state,

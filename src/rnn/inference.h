@@ -36,6 +36,14 @@ struct InferenceStack {
                       RNNBidirectionalCombineMode combine);
 };
 
+template <class Stack>
+[[nodiscard]] std::vector<const Cell*> cells_of(const Stack& stack) {
+  std::vector<const Cell*> cells;
+  cells.reserve(stack.layers.size());
+  for (const auto& layer : stack.layers) cells.push_back(&layer.cell);
+  return cells;
+}
+
 /// The layers of a stack that are one stack, or two of either direction.
 struct Directions {
   std::size_t inputs = 0, ahead = 0, back = 0;  // channels of the source and of the two results

@@ -10,12 +10,6 @@ namespace {
 
 using detail::MatrixSequence;
 
-std::vector<const detail::Cell*> cells_of(const detail::RecurrentStack& stack) {
-  std::vector<const detail::Cell*> cells;
-  for (const detail::RecurrentLayer& layer : stack.layers) cells.push_back(&layer.cell);
-  return cells;
-}
-
 void prepare(detail::InferenceStack& inference, const detail::RecurrentStack& stack) {
   for (const detail::RecurrentLayer& layer : stack.layers) {
     const detail::PackedWeights weights = layer.weights(inference.recording);
@@ -34,7 +28,7 @@ RNNMatrixInferenceLayer::RNNMatrixInferenceLayer(
 RNNMatrixInferenceLayer::RNNMatrixInferenceLayer(
     const Device& device, std::span<const std::shared_ptr<RNNDescriptor>> rnnDescriptors)
     : Concrete(device), stack_(detail::RecurrentStack::of(rnnDescriptors, *this)) {
-  detail::check_chain(*this, cells_of(*stack_), true);
+  detail::check_chain(*this, detail::cells_of(*stack_), true);
 }
 
 std::size_t RNNMatrixInferenceLayer::inputFeatureChannels() const {
@@ -85,8 +79,8 @@ void RNNMatrixInferenceLayer::encodeSequence(
   detail::Steps steps = sources.steps();
   destinations.check_covers(sources);
   destinations.check_apart(sources);
-  detail::check_chain(*this, cells_of(*stack_), false);
-  const auto states = stack_->states();
+  detail::check_chain(*this, detail::cells_of(*stack_), false);
+  const auto states = detail::states_of(*stack_);
   if (begin) {
     detail::check_state(*this, recording, "recurrentInputState", *begin, states, steps.most);
     steps.most = static_cast<std::int32_t>(begin->rows());
@@ -113,7 +107,7 @@ void RNNMatrixInferenceLayer::encodeBidirectionalSequence(
     std::span<const Matrix> destinationForwardMatrices,
     std::span<const Matrix> destinationBackwardMatrices) const {
   detail::Recording& recording = commandBuffer.recording();
-  const detail::Directions channels(*this, cells_of(*stack_), combine_);
+  const detail::Directions channels(*this, detail::cells_of(*stack_), combine_);
   const bool side_by_side = combine_ == RNNBidirectionalCombineMode::Concatenate;
   const MatrixSequence sources(*this, recording, "sourceSequence", sourceSequence, {}, "",
                                channels.inputs);

@@ -1,7 +1,6 @@
 #include "cermet/rnn/matrix_training_layer.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "cnn/state_runs.h"
 #include "core/state_impl.h"
@@ -132,12 +131,6 @@ TensorView cells(Scratch& scratch, RecurrenceMemos& memos,
   detail::copy(recording, memos.copy, before, detail::images(all, 0, count));
   detail::copy(recording, memos.copy, last, detail::images(all, count, 1));
   return all;
-}
-
-detail::StateStep state_step(const TensorView& hidden, const TensorView& cell, std::int32_t step,
-                             std::int32_t rows) {
-  return {detail::step_of(hidden, step, rows),
-          cell.desc.present() ? detail::step_of(cell, step, rows) : TensorView{}};
 }
 
 RNNRecurrentMatrixStatePtr made_state(const CommandBuffer& commandBuffer, bool temporary,
@@ -388,7 +381,7 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
   destinations.check_covers(sources);
   destinations.check_apart(sources);
   const WeightList list(*this, recording, cell, "weights", weights, true);
-  const auto states = stack_->states();
+  const auto states = detail::states_of(*stack_);
   if (begin) {
     detail::check_state(*this, recording, "recurrentInputState", *begin, states, steps.most);
     steps.most = static_cast<std::int32_t>(begin->rows());
@@ -400,7 +393,7 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
   const TrainingMemory memory(recording, origin, cell, steps);
   const detail::Trace& trace = memory.trace;
   detail::begin_state(recording, memos, begin.get(), 0,
-                      state_step(trace.hidden, trace.cell, 0, steps.most));
+                      detail::state_after(trace.hidden, trace.cell, 0, steps.most));
   detail::PackedWeights packed_weights = packed(scratch, memos, cell, list);
   packed_weights.vectors.slopes = layer.view_of_slopes(recording);
   const detail::MatrixProducts products(recording, cell, packed_weights);
@@ -418,7 +411,7 @@ void RNNMatrixTrainingLayer::encodeForwardSequence(
     for (std::int32_t t = all_states_ ? 1 : steps.count(); t <= steps.count(); ++t) {
       recurrentOutputStates->push_back(
           made_state(commandBuffer, temporary_output_, memos, states,
-                     state_step(trace.hidden, trace.cell, t, steps.most)));
+                     detail::state_after(trace.hidden, trace.cell, t, steps.most)));
     }
   }
   sources.consume(recording);
@@ -498,7 +491,7 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
       complain(name, "of another layer", "a state of this one", remedy);
     }
   }
-  const auto states = stack_->states();
+  const auto states = detail::states_of(*stack_);
   if (begin) {
     detail::check_state(*this, recording, "recurrentInputState", *begin, states, steps.most);
     if (begin->rows() != static_cast<std::size_t>(steps.most)) {
@@ -523,7 +516,7 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
   walked.hidden = scratch.make(count + 1, most, cell.outputs);
   if (cell.has_cell()) walked.cell = scratch.make(count + 1, most, cell.outputs);
   detail::begin_state(recording, memos, begin.get(), 0,
-                      state_step(walked.hidden, walked.cell, count, most));
+                      detail::state_after(walked.hidden, walked.cell, count, most));
   detail::PackedWeights packed_weights = packed(scratch, memos, cell, list);
   packed_weights.vectors.slopes = layer.view_of_slopes(recording);
   const detail::MatrixProducts products(recording, cell, packed_weights);
@@ -544,8 +537,9 @@ void RNNMatrixTrainingLayer::encodeGradientSequence(
   }
   if (recurrentOutputStates != nullptr) {
     for (std::int32_t t = 0; t < (all_states_ ? count : 1); ++t) {
-      recurrentOutputStates->push_back(made_state(commandBuffer, temporary_output_, memos, states,
-                                                  state_step(walked.hidden, walked.cell, t, most)));
+      recurrentOutputStates->push_back(
+          made_state(commandBuffer, temporary_output_, memos, states,
+                     detail::state_after(walked.hidden, walked.cell, t, most)));
     }
   }
   sources.consume(recording);

@@ -83,7 +83,7 @@ struct TraceGradients {
 [[nodiscard]] TensorView flat(const TensorView& all, std::int32_t first, std::int32_t count);
 [[nodiscard]] TensorView channels_of(const TensorView& view, std::size_t first, std::size_t count);
 
-/// Memory of the kernel for the steps that its encodes use again.
+/// The steps that one encode uses again and again, one for each place that records.
 struct RecurrenceMemos {
   StepMemo neuron, cell, output, gates, keep_hidden, keep_cell, fill, copy, sum, peepholes, bias;
 };

@@ -32,6 +32,18 @@ class Sequence {
 struct StateStep {
   TensorView hidden, cell;
 };
+/// Of walks that begin with the state before the first step; `cell` may be absent.
+[[nodiscard]] StateStep state_after(const TensorView& hidden, const TensorView& cell,
+                                    std::int32_t steps, std::int32_t rows);
+/// The states of a stack of layers.
+template <class Stack>
+[[nodiscard]] std::vector<RNNRecurrentState::Layer> states_of(const Stack& stack) {
+  std::vector<RNNRecurrentState::Layer> states;
+  states.reserve(stack.layers.size());
+  for (const auto& layer : stack.layers)
+    states.push_back({layer.cell.outputs, layer.cell.has_cell()});
+  return states;
+}
 /// Fills one step from layer `layer` of a state, or with zeros where that is null.
 void begin_state(Recording& recording, RecurrenceMemos& memos, RNNRecurrentState* state,
                  std::size_t layer, const StateStep& to);

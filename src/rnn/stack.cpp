@@ -114,12 +114,4 @@ std::shared_ptr<const RecurrentStack> RecurrentStack::on(const Device& device) c
   return stack;
 }
 
-std::vector<RNNRecurrentState::Layer> RecurrentStack::states() const {
-  std::vector<RNNRecurrentState::Layer> states;
-  states.reserve(layers.size());
-  for (const RecurrentLayer& layer : layers)
-    states.push_back({layer.cell.outputs, layer.cell.has_cell()});
-  return states;
-}
-
 }  // namespace cermet::detail

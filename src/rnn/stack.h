@@ -1,12 +1,10 @@
 #pragma once
-// What layers on matrices keep of their descriptors, and the states that go in and out of an
-// encode.
+// What layers on matrices keep of their descriptors.
 
 #include <memory>
 #include <span>
 #include <vector>
 
-#include "cermet/rnn/recurrent_state.h"
 #include "rnn/recurrence.h"
 
 namespace cermet::detail {
@@ -21,7 +19,7 @@ struct RecurrentLayer {
   void move_to(const Device& device);
   /// The buffers as operands.
   [[nodiscard]] PackedWeights weights(Recording& recording) const;
-  /// Where the slopes and, with `peepholes`, those lie.
+  /// Absent unless a neuron is a PReLU.
   [[nodiscard]] TensorView view_of_slopes(Recording& recording) const;
 };
 
@@ -29,15 +27,13 @@ struct RecurrentLayer {
 struct RecurrentStack {
   std::vector<RecurrentLayer> layers;
 
-  /// Of these descriptors; `with_values`: their weights, too. Throws InvalidArgument in the name of
-  /// `kernel`.
+  /// Of these descriptors and their sources. Throws InvalidArgument in the name of `kernel`.
   static std::shared_ptr<const RecurrentStack> of(
       std::span<const std::shared_ptr<RNNDescriptor>> descriptors, const Kernel& kernel);
-  /// To write or to read; FileError for what no stack is.
+  /// To write or to read; `with_values`: with the weights. FileError for what no stack is.
   static std::shared_ptr<const RecurrentStack> code(
       Coder& coder, const std::shared_ptr<const RecurrentStack>& stack, bool with_values);
   [[nodiscard]] std::shared_ptr<const RecurrentStack> on(const Device& device) const;
-  [[nodiscard]] std::vector<RNNRecurrentState::Layer> states() const;
 };
 
 /// Shapes of the rows of packed weights.

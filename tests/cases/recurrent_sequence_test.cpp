@@ -1006,9 +1006,6 @@ TEST(RecurrentSequences, a_stack_is_its_layers) {
 }
 
 TEST(RecurrentSequences, same_bits_with_more_threads) {
-  const char* const name = std::getenv("CERMET_TEST_DEVICE");
-  if (name != nullptr && *name != '\0' && std::string(name).rfind("cpu", 0) != 0)
-    GTEST_SKIP() << "of CPU devices";
   for (const auto kind : kinds) {
     SCOPED_TRACE(name_of(kind));
     const RecurrentCell cell = random_cell(kind, 64, 64);
