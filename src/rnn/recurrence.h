@@ -112,7 +112,7 @@ struct PackedWeights {
 class MatrixProducts final : public CellProducts {
  public:
   MatrixProducts(Recording& recording, const Cell& cell, PackedWeights weights)
-      : recording_(recording), cell_(cell), weights_(std::move(weights)) {}
+      : recording_(recording), cell_(cell), weights_(weights) {}
 
   void add(CellPart part, std::size_t first, std::size_t count, const TensorView& source,
            const TensorView& gates, bool accumulate) const override;
