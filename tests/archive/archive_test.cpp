@@ -19,6 +19,7 @@
 #include "cermet/cnn/batch_normalization.h"
 #include "cermet/cnn/convolution_transpose.h"
 #include "cermet/cnn/dropout.h"
+#include "cermet/cnn/group_normalization.h"
 #include "cermet/cnn/loss.h"
 #include "cermet/cnn/neuron.h"
 #include "cermet/cnn/pooling.h"
@@ -794,6 +795,78 @@ TEST(Archive, of_a_batch_normalization_with_its_data_source) {
   const CNNBatchNormalization moved = kernel.copy(Device::named("cpu:2"));
   EXPECT_TRUE(moved.dataSource());
   EXPECT_NE(moved.dataSource(), kernel.dataSource());
+}
+
+/// Gamma of instances and groups, with archives.
+template <class Base>
+class TestScale : public Base {
+ public:
+  explicit TestScale(std::vector<float> gamma) : gamma_(std::move(gamma)) {}
+  [[nodiscard]] std::size_t numberOfFeatureChannels() const override { return gamma_.size(); }
+  [[nodiscard]] const float* gamma() override { return gamma_.data(); }
+  [[nodiscard]] const float* beta() override { return nullptr; }
+  [[nodiscard]] std::string label() const override { return "scale"; }
+  [[nodiscard]] bool supportsSecureCoding() const override { return true; }
+  [[nodiscard]] const std::vector<float>& values() const { return gamma_; }
+
+ protected:
+  TestScale() = default;
+  void code(Coder& coder) override { coder("gamma", gamma_); }
+
+ private:
+  std::vector<float> gamma_;
+};
+class TestInstances final : public TestScale<CNNInstanceNormalizationDataSource> {
+ public:
+  using TestScale::TestScale;
+  explicit TestInstances(Coder& coder) { code(coder); }
+  [[nodiscard]] std::string_view archive_name() const override { return "TestInstances"; }
+};
+class TestGroups final : public TestScale<CNNGroupNormalizationDataSource> {
+ public:
+  using TestScale::TestScale;
+  explicit TestGroups(Coder& coder) { code(coder); }
+  [[nodiscard]] std::size_t numberOfGroups() const override { return groups_; }
+  void setNumberOfGroups(std::size_t numberOfGroups) override { groups_ = numberOfGroups; }
+  [[nodiscard]] std::string_view archive_name() const override { return "TestGroups"; }
+
+ private:
+  void code(Coder& coder) override {
+    TestScale::code(coder);
+    coder("groups", groups_);
+  }
+  std::size_t groups_ = 1;
+};
+
+/// The data source of the kernel that an archive of `kernel` makes.
+template <class Source, class K>
+std::shared_ptr<Source> source_through_archive(const K& kernel) {
+  const auto again = unarchived(archived(kernel));
+  auto& decoded = dynamic_cast<K&>(*again);
+  if (decoded.dataSource()) decoded.reloadGammaAndBetaFromDataSource();
+  EXPECT_EQ(archived(decoded), archived(kernel));
+  EXPECT_NE(decoded.dataSource(), kernel.dataSource());
+  return std::dynamic_pointer_cast<Source>(decoded.dataSource());
+}
+
+TEST(Archive, of_an_instance_normalization_with_its_data_source) {
+  register_codable<TestInstances>("TestInstances");
+  const std::vector<float> gamma{1, -2, 0.5F};
+  const CNNInstanceNormalization kernel(device(), std::make_shared<TestInstances>(gamma));
+  const auto source = source_through_archive<TestInstances>(kernel);
+  ASSERT_TRUE(source);
+  EXPECT_EQ(source->values(), gamma);
+}
+
+TEST(Archive, of_a_group_normalization_with_its_data_source) {
+  register_codable<TestGroups>("TestGroups");
+  const std::vector<float> gamma{1, -2, 0.5F, 4, 8, 3};
+  const auto given = std::make_shared<TestGroups>(gamma);
+  given->setNumberOfGroups(3);
+  const auto source = source_through_archive<TestGroups>(CNNGroupNormalization(device(), given));
+  ASSERT_TRUE(source);
+  EXPECT_EQ(source->values(), gamma);
+  EXPECT_EQ(source->numberOfGroups(), 3U);
 }
 
 TEST(Archive, of_a_convolution_to_sub_pixels) {
