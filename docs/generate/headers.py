@@ -62,8 +62,8 @@ class Header:
         """What the member begins with that a getter of the class at a line returns, if it can be told."""
         body = self.body(line)
         returned = re.search(rf"\b{getter}\(\) const(?: override)? \{{\s*return (\w+);\s*\}}", body)
-        value = returned and re.search(rf"\b{returned[1]}\s*=\s*([^,;]+)[,;]", body)
-        return value_in_words(" ".join(value[1].split())) if value else ""
+        values = re.findall(rf"\b{returned[1]}\s*=\s*([^,;]+)[,;]", body) if returned else []
+        return value_in_words(" ".join(values[-1].split())) if values else ""  # members stand behind setters
 
     def cases(self, line):
         """Comments behind the cases of the enum that begins at a line."""

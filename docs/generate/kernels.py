@@ -111,6 +111,18 @@ class Library:
             queue += known.declared
         return found
 
+    def shared_remarks(self, name):
+        """What the bases that no program sees say of all their classes, without whose they are."""
+        header = self.model.classes[name].header
+        hidden = [one for one in self.surface.lineage(self.model.classes[name])[1:] if one.name.startswith("detail::")]
+        hidden += [template for template, _ in self.templates(name)]
+        found = []
+        for one in hidden:
+            match = re.match(r"What [^:]*\b(?:share|in common): (.*)", one.doc, re.S)
+            if match and one.header == header:
+                found.append(match[1][0].upper() + match[1][1:])
+        return list(dict.fromkeys(found))
+
     def operators_of(self, name):
         """The operators that a class computes with: those it is named in, else those it names."""
         header = self.model.classes[name].header
@@ -131,9 +143,11 @@ class Library:
     def computes_with(self, name):
         """The operators of a class and, where it has none of its own, those that its functions name."""
         found = self.operators_of(name)
-        if not found:
-            words = re.findall(r"\b[A-Z]\w+\b", self.bodies(name))
-            found = [word for word in dict.fromkeys(words) if word in self.structs]
+        header = self.model.classes[name].header
+        for one in self.model.bases_of(name) if not found else []:
+            if one.header == header and not found:
+                text = self.bodies(one.name) + self.headers[header].body(int(one.place.rpartition(":")[2]))
+                found = [word for word in dict.fromkeys(re.findall(r"\b[A-Z]\w+\b", text)) if word in self.structs]
         return found
 
     def ranges_of(self, name):
@@ -184,10 +198,10 @@ class Library:
             stems += [page.stem] + [pathlib.PurePath(h).stem for h, _ in operators]
         found = []
         for what, pattern in (("class", f"src/{folder}/{{}}.cpp"), ("CPU", "src/cpu/{}.cpp"), ("CUDA", "src/cuda/{}.cu"),
-                              ("rows", "tests/cases/{}_test.cpp")):
+                              ("test rows", "tests/cases/{}_test.cpp")):
             tried = [pathlib.PurePath(page.header).stem, *stems] if what == "class" else stems
             path = next((pattern.format(s) for s in dict.fromkeys(tried) if (self.root / pattern.format(s)).exists()), None)
-            if path is None and what == "rows":
+            if path is None and what == "test rows":
                 path = self.test_that_names(names[0])
             if path:
                 found.append((what, path))

@@ -7,7 +7,7 @@ from headers import parameters, plain, value_in_words
 from kernels import COMMON, ENCODES, Library
 from names import snake
 from notes import Notes, read_notes, read_table
-from words import Prose, default_in, escaped, first_sentence, told
+from words import Prose, default_in, first_sentence, shortened, told
 
 HEAD = "<!-- Made by scripts/pages from the headers and docs/kernels/notes: change those. -->\n"
 UP = "../../"
@@ -69,6 +69,7 @@ class Writer:
         self.headers = self.library.headers
         self.folder = self.library.root / "docs" / "kernels"
         self.meanings = read_table(self.folder / "notes" / "words.md")
+        self.used_meanings = set()
         self.notes = {page.stem: read_notes(self.folder / "notes" / f"{page.stem}.md") for page in self.library.pages}
 
     # -- links ---------------------------------------------------------------------------------------
@@ -87,8 +88,8 @@ class Writer:
     def address(self, name):
         page = self.library.page_of.get(name)
         if page is not None:
-            for note in self.notes[page.stem].notes:  # of neighbours in one table
-                if len(note.names) == 2 and name in self.neighbours(page, note):
+            for note in self.groups(page):
+                if name in self.neighbours(page, note):
                     return f"{page.stem}.md#{anchor(self.heading_of(page, note))}"
             return f"{page.stem}.md#{anchor(name)}"
         one = self.model.classes.get(name)
@@ -132,7 +133,8 @@ class Writer:
             found.append((short + text[text.index("(") :].replace("( ", "("), call, overload.function.doc))
         if one.aggregate:
             names = [f"{m.name}=..." for m in one.members.values() if m.field]
-            found.append((f"{name}{{...}}", f"cermet.{name}({', '.join(names)})", ""))
+            first = next(cpp for cpp, m in one.members.items() if m.field)
+            found.append((f"{name}{{.{first} = ...}}", f"cermet.{name}({', '.join(names)})", ""))
         for member in one.members.values():
             for overload in member.overloads if member.kind == "static" else []:
                 result = plain(self.headers.result(overload.function))
@@ -160,7 +162,7 @@ class Writer:
         return blocks
 
     def options(self, name):
-        """Rows (C++, Python, type, set, default, comment) of arguments and properties."""
+        """Rows (C++, Python, type, set, default, comment, whether it is its own) of arguments and properties."""
         one, ranges, rows = self.surface.classes[name], self.library.ranges_of(name), {}
         for overload in self.library.inits(name):
             for type_, cpp, default in self.arguments(overload):
@@ -182,9 +184,13 @@ class Writer:
                 docs = [member.getter.function.doc, member.setter.function.doc if member.setter else ""]
                 default, row[5] = default_in(" ".join(told(d) for d in dict.fromkeys(docs) if d))
             row[4] = default or row[4]
+        forward = self.library.forward(name)
+        known = {row[0] for row in self.options(forward)} if forward else ()
         for row in rows.values():
-            if not row[5]:
-                row[5] = self.meanings.get(f"{name}.{row[0]}") or self.inherited_meaning(name, row[0]) or self.meanings.get(row[0], "")
+            row.append(bool(row[5]) or f"{name}.{row[0]}" in self.meanings)
+            if not row[5] and (row[6] or row[0] not in known):
+                default, row[5] = default_in(self.meaning(name, row[0]))
+                row[4] = row[4] or default
                 if not row[5] and row[0].endswith("Y") and row[0][:-1] + "X" in rows:
                     row[5] = "The same along y."
             if row[0] in ranges:
@@ -192,18 +198,31 @@ class Writer:
             row[4] = row[4] or ("given" if row[3] == "init" else self.first_value(name, row[0]))
         return list(rows.values())
 
-    def inherited_meaning(self, name, cpp):
-        for base in self.library.lineage(name)[1:]:
+    def meaning(self, name, cpp):
+        """What an option without a comment means: said of the class, its bases or its descriptor, or of all."""
+        lineage = self.library.lineage(name)
+        given = [p.type for o in self.library.inits(name) for p in o.function.parameters]
+        given = [n for type_ in given for n in type_.names() if n.endswith("Descriptor")]
+        for key in [f"{base}.{cpp}" for base in lineage]:
+            if key in self.meanings:
+                self.used_meanings.add(key)
+                return self.meanings[key]
+        for base in lineage[1:] + given:
             member = self.surface.classes[base].members.get(cpp) if base in self.surface.classes else None
             if member is not None and member.getter is not None and member.getter.function.doc:
                 return default_in(told(member.getter.function.doc))[1]
-        return ""
+        self.used_meanings.add(cpp)
+        return self.meanings.get(cpp, "")
 
     def first_value(self, name, cpp):
         """What the member behind a getter, or an operator's field, begins with."""
         one = self.model.classes[name]
         header, line = self.headers.at(one.place)
         value = header.first_value(line, cpp)
+        member = self.surface.classes[name].members.get(cpp)
+        if member is not None and member.field:
+            found = re.search(rf"\b{cpp} = ([^,;]+)[,;]", header.body(line))
+            value = value_in_words(found[1].strip()) if found else ""
         for struct in self.library.operators_of(name) if not value else []:
             match = re.search(rf"struct {struct.removesuffix('Gradient')} \{{(.*?)\n\}};", header.text, re.S)
             found = match and re.search(rf"\b{cpp} = ([^,;]+)[,;]", match[1])
@@ -217,9 +236,9 @@ class Writer:
         known = {row[0]: row for row in self.options(forward)} if forward else {}
         shown = []
         for row in rows:
-            if row[0] in known and (not row[5] or row[5] == known[row[0]][5]):
+            if row[0] in known and (not row[6] or row[5] == known[row[0]][5]):
                 same.append(row)
-            elif row[3] == "read" and not row[5]:
+            elif row[3] == "read" and not row[6]:
                 silent.append(row)
             else:
                 shown.append(row)
@@ -228,13 +247,14 @@ class Writer:
             head = ["C++", "Python", "type", "set", "default", "meaning"]
             cells = [
                 [f"`{c}`", f"`{p}`", f"`{t}`", s, f"`{d}`" if d and d != "given" else d, prose.line(m)]
-                for c, p, t, s, d, m in shown
+                for c, p, t, s, d, m, _ in shown
             ]
             blocks.append(table(head, cells))
         if same:
             blocks.append(f"As in {prose.linked(forward)}: " + ", ".join(f"`{r[0]}`" for r in same) + ".")
         if silent:
-            blocks.append("Read only: " + ", ".join(f"`{r[0]}` (`{r[1]}`)" if r[0] != r[1] else f"`{r[0]}`" for r in silent) + ".")
+            names = [f"`{r[0]}`" if r[0] == r[1] else f"`{r[0]}` (`{r[1]}`)" for r in silent]
+            blocks.append(f"Read only: {', '.join(names)}.")
         return blocks
 
     def calls(self, name, prose):
@@ -309,6 +329,9 @@ class Writer:
 
     def summary(self, name):
         """One line about a class."""
+        if name in self.meanings:
+            self.used_meanings.add(name)
+            return self.meanings[name]
         doc = self.model.classes[name].doc
         if doc:
             return first_sentence(doc)
@@ -349,17 +372,20 @@ class Writer:
         note = self.notes[page.stem].of(name)
         doc = self.model.classes[name].doc
         blocks = [f"{'#' * level} {name}", self.origin(name).replace(f"]({page.stem}.md#", "](#")]
-        blocks.append(prose.paragraphs(doc, lambda s: not words.THROWS.search(s)) or ("" if note and note.text else self.summary(name)))
-        for template, _ in self.library.templates(name):
-            if template.header == page.header and template.doc and template.name not in shown:
-                shown.add(template.name)
-                blocks.append(prose.paragraphs(template.doc))
+        said = prose.paragraphs(doc, lambda s: not words.THROWS.search(s))
+        blocks.append(said or ("" if note and note.text else prose.line(self.summary(name))))
+        blocks += [prose.paragraphs(text) for text in self.library.shared_remarks(name)]
         blocks.append(note.text if note else "")
-        blocks.append("> **Differs from the original's text.** " + note.original.replace("\n", "\n> ") if note and note.original else "")
+        if note and note.original:
+            blocks.append("> **Differs from the original's text.** " + note.original.replace("\n", "\n> "))
         blocks += self.formulas(name, shown)
         blocks += self.made(name, prose)
         sample = note.sample if note and note.sample else self.default_sample(name, page)
-        blocks.append(f"**Sample**\n\n{sample}" if sample else "")
+        other = next((n.names[0] for n in self.notes[page.stem].notes if f"cermet.{name}(" in n.sample), None)
+        if sample:
+            blocks.append(f"**Sample**\n\n{sample}")
+        elif other and other != self.library.forward(name):
+            blocks.append(f"**Sample**: that of {prose.linked(other)}.")
         blocks += self.option_table(name, prose)
         bases = [b for b in self.surface.classes[name].bases if b in self.library.page_of and self.options(b)]
         blocks.append(f"And the options of {prose.linked(bases[0])}." if bases else "")
@@ -369,6 +395,10 @@ class Writer:
             blocks.append(f"**{title}**\n\n" + "\n".join(calls))
         blocks += self.facts(name, prose, page)
         return [b for b in blocks if b]
+
+    def groups(self, page):
+        """The notes about neighbours that stand in one table."""
+        return [note for note in self.notes[page.stem].notes if len(note.names) == 2]
 
     def neighbours(self, page, note):
         first, last = (page.classes.index(name) for name in note.names)
@@ -390,11 +420,12 @@ class Writer:
             doc = self.model.classes[name].doc
             line = self.model.classes[name].place.rpartition(":")[2]
             place = f"[{line}]({UP}{self.model.classes[name].place.rpartition(':')[0]}#L{line})"
-            mine = [prose.line(doc or self.summary(name)), f"`{made[0][len(name):]}`", f"`{made[1].removeprefix('cermet.' + name)}`", place]
-            rows.append([f"`{name}`"] + mine)
+            calls = [f"`{made[0].removeprefix(name)}`", f"`{made[1].removeprefix('cermet.' + name)}`"]
+            rows.append([f"`{name}`", prose.line(doc or self.summary(name)), *calls, place])
         blocks.append(table(["class", "computes", "C++", "Python", "line"], rows))
         found = self.library.files(names, page)
-        facts = [f"- **Originals**: `MPS` and the name. A {prose.linked(self.surface.classes[names[0]].bases[0])}, which has the options."]
+        base = prose.linked(self.surface.classes[names[0]].bases[0])
+        facts = [f"- **Originals**: `MPS` and the name. Each is a {base}, which has the options."]
         facts += ["- **Files**: " + ", ".join(f"[{what}]({UP}{path})" for what, path in found)] if found else []
         blocks.append("\n".join(facts))
         blocks.append("**Sample**\n\n" + note.sample if note.sample else "")
@@ -414,8 +445,8 @@ class Writer:
         return [b for b in blocks if b]
 
     def setup(self, notes):
-        parts = [(self.folder / "notes" / f"setup{part}.py").read_text(encoding="utf-8").strip() for part in [""] + [f"_{n}" for n in notes.setup]]
-        code = "\n\n\n".join(parts)
+        files = [self.folder / "notes" / f"{name}.py" for name in ["setup"] + [f"setup_{part}" for part in notes.setup]]
+        code = "\n\n\n".join(file.read_text(encoding="utf-8").strip() for file in files)
         return f"<details><summary>Before the samples of this page</summary>\n\n{fenced('python', code)}\n\n</details>"
 
     def default_sample(self, name, page):
@@ -446,7 +477,8 @@ class Writer:
         prose = self.prose(page.stem)
         comment = self.headers[page.header].comment()
         title = notes.title or page.stem.replace("_", " ").capitalize()
-        blocks = [f"# {title}", prose.paragraphs(comment)]
+        said = prose.paragraphs(comment)
+        blocks = [f"# {title}", said if said.rstrip(".").lower() != title.lower() else ""]
         places = words.specification(comment)
         where = f"`#include <{page.header}>`" + (f" · specification: {'; '.join(places)}" if places else "")
         blocks += [where + " · [what all kernels share](common.md) · [all kernels](README.md)", notes.intro]
@@ -456,7 +488,7 @@ class Writer:
         for name in page.classes:
             if name in done:
                 continue
-            group = next((n for n in notes.notes if len(n.names) == 2 and name in self.neighbours(page, n)), None)
+            group = next((note for note in self.groups(page) if name in self.neighbours(page, note)), None)
             if group:
                 group.used = True
                 done |= set(self.neighbours(page, group))
@@ -481,12 +513,15 @@ class Writer:
 
     def contents(self, page):
         rows, prose = [], self.prose(page.stem, set(page.classes))
-        for note in self.notes[page.stem].notes:
-            if len(note.names) == 2:
-                self.neighbours(page, note)
+        groups = {n: note for note in self.groups(page) for n in self.neighbours(page, note)}
         for name in page.classes:
             address = self.address(name).removeprefix(f"{page.stem}.md")
-            rows.append([f"[{name}]({address})", prose.line(self.summary(name))])
+            if name in groups:
+                if name == groups[name].names[0]:
+                    heading = self.heading_of(page, groups[name])
+                    rows.append([f"[{heading}]({address})", groups[name].text.partition("\n\n")[0]])
+                continue
+            rows.append([f"[{name}]({address})", prose.line(shortened(self.summary(name)))])
         return rows
 
     def check(self, page, text):
@@ -507,8 +542,9 @@ class Writer:
             self.shared = []
             for header in COMMON:
                 for name, one in self.model.classes.items():
-                    public = name in self.surface.classes or (one.template is not None and one.doc and header.endswith("kernel_shapes.h"))
-                    if one.header == header and public and not one.name.startswith("detail::") and "::" not in name:
+                    bound = self.surface.classes.get(name)
+                    shape = one.template is not None and "\n\n" in one.doc  # says where things lie
+                    if one.header == header and "::" not in name and (shape or (bound and not bound.aggregate)):
                         self.shared.append(name)
         return self.shared
 
@@ -521,15 +557,13 @@ class Writer:
         for name in self.common_classes():
             one = self.model.classes[name]
             if one.template is not None:
-                if name not in ("Concrete", "KernelOf", "OperatorKernel"):
-                    blocks += [f"## {name}", self.source(one.place), prose.paragraphs(one.doc)]
+                blocks += [f"## {name}", self.source(one.place), prose.paragraphs(one.doc)]
                 continue
-            title = "gives" if "State" in name else "has"
             blocks += [f"## {name}", self.origin(name), prose.paragraphs(one.doc)]
             blocks += self.made(name, prose) if name == "NNDefaultPadding" or name.startswith("CNNNormalization") else []
             blocks += self.option_table(name, prose)
-            calls = self.calls(name, prose)
-            blocks.append(f"**What it {title}**\n\n" + "\n".join(calls) if calls else "")
+            calls = [c for c in self.calls(name, prose) if "<br>" in c and not c.startswith("- `encode")]  # told above
+            blocks.append("**Calls**\n\n" + "\n".join(calls) if calls else "")
         for name, enum in self.surface.enums.items():
             if enum.header in COMMON and "::" not in name:
                 blocks += self.enum(name, prose)
@@ -540,24 +574,23 @@ class Writer:
         notes = read_notes(self.folder / "notes" / "README.md")
         families, placed = [], set()
         for note in notes.notes:
-            stems = note.text.split("\n\n")[0].split()
-            families.append((" ".join(note.names), [s for s in stems if s in self.notes], "\n\n".join(note.text.split("\n\n")[1:])))
+            stems = note.text.split()
+            families.append((" ".join(note.names), [stem for stem in stems if stem in self.notes]))
             placed |= set(stems)
         pages = {page.stem: page for page in self.library.pages}
-        families.append(("More", [stem for stem in pages if stem not in placed], ""))
+        families.append(("More", [stem for stem in pages if stem not in placed]))
         blocks = [f"# {notes.title}", notes.intro]
-        blocks.append(" · ".join(f"[{title}](#{anchor(title)})" for title, stems, _ in families if stems))
-        for title, stems, text in families:
+        blocks.append(" · ".join(f"[{title}](#{anchor(title)})" for title, stems in families if stems))
+        for title, stems in families:
             if not stems:
                 continue
-            blocks += [f"## {title}", text]
+            blocks.append(f"## {title}")
             rows = []
             for stem in stems:
                 prose = Prose(lambda name: None)
                 names = [n for n in pages[stem].classes if self.library.is_concrete(n)]
-                rows += [[f"[{n}]({self.address(n)})", prose.line(self.summary(n))] for n in names]
-                if not names:
-                    rows += [[f"[{n}]({self.address(n)})", prose.line(self.summary(n))] for n in pages[stem].classes if not self.surface.classes[n].abstract]
+                names = names or [n for n in pages[stem].classes if not self.library.is_kernel(n)]  # of recurrent layers
+                rows += [[f"[{n}]({self.address(n)})", prose.line(shortened(self.summary(n)))] for n in names]
             blocks.append(table(["class", "in a sentence"], rows))
         return HEAD + "\n" + "\n\n".join(b for b in blocks if b) + "\n"
 
@@ -566,4 +599,7 @@ class Writer:
         found = {f"{page.stem}.md": self.page(page) for page in self.library.pages}
         found["common.md"] = self.common()
         found["README.md"] = self.index()
+        unused = sorted(set(self.meanings) - self.used_meanings)
+        if unused:
+            raise Incomplete(f"docs/kernels/notes/words.md: {', '.join(unused)} tells of no option without a comment")
         return found

@@ -64,7 +64,8 @@ def windows():
     axis_of_windows(p, 430, 28, "SizeValidOnly, 3 taps, stride 2", 7, 3, 2, 1, -1)
     axis_of_windows(p, 20, 238, "SizeSame, 3 taps, stride 2, dilation 2", 7, 3, 2, 2, 0)
     axis_of_windows(p, 430, 238, "SizeSame, 4 taps (even: leans left), stride 2", 7, 4, 2, 1, 0)
-    p.text(20, 436, "dots: taps · mark above a row: the window's centre, offset + stride * i · dashed: outside, read by the edge mode", 12, FAINT)
+    legend = "dots: taps · mark above a row: the window's centre, offset + stride * i · dashed: outside, read by the edge mode"
+    p.text(20, 436, legend, 12, FAINT)
     return p
 
 
@@ -142,8 +143,8 @@ def transposed_convolution():
         for q in range(taps):
             j = i - taps // 2 + q
             if 0 <= j < 5:
-                strong = j % stride == 0
-                p.line(at(j), 104, at(i) + 6 * (q - 1), 146, ORANGE if strong else LINE, 1.6 if strong else 1, "" if strong else "3 3", True)
+                colour, thick, dash = (ORANGE, 1.6, "") if j % stride == 0 else (LINE, 1, "3 3")
+                p.line(at(j), 104, at(i) + 6 * (q - 1), 146, colour, thick, dash, True)
     p.text(20, 176, "result", fill=FAINT)
     p.cells(x, 150, results, size, TINT[ORANGE])
     p.text(x + 5 * size + 16, 72, "weights 1, 2, 3", fill=INK)
@@ -185,9 +186,11 @@ def upsampling():
     source, factor = 4, 2
     results = source * factor
     p = Picture(640, 330, "Where the results of an up-sampling by 2 are read")
-    sampling_axis(p, 24, 30, "nearest: result d reads pixel d / 2, rounded down", source, [d // factor for d in range(results)], GREEN)
+    nearest = [d // factor for d in range(results)]
+    sampling_axis(p, 24, 30, "nearest: result d reads pixel d / 2, rounded down", source, nearest, GREEN)
     plain = [d / factor for d in range(results)]
-    sampling_axis(p, 24, 130, "bilinear: result d is read at d / 2; the last ones repeat the last pixel", source, plain, ORANGE)
+    title = "bilinear: result d is read at d / 2; the last ones repeat the last pixel"
+    sampling_axis(p, 24, 130, title, source, plain, ORANGE)
     aligned = [d * (source - 1) / (results - 1) for d in range(results)]
     sampling_axis(p, 24, 230, "bilinear, alignCorners: result d is read at d * 3 / 7", source, aligned, VIOLET)
     return p
@@ -210,8 +213,8 @@ def crop_and_resize():
     p.text(24, 30, "an image of 8 x 6 pixels; 0 and 1 are the middles of the first and last pixel", bold=True)
     grid(p, x, y, width, height, size=size)
     at = lambda u, v: (x + (u + 0.5) * size, y + (v + 0.5) * size)  # noqa: E731
-    boxes = (((0.1, 0.2), (0.5, 0.5), 4, 3, BLUE, "x 0.1, y 0.2, size 0.5 x 0.5"), ((1.1, 0.5), (-0.45, 0.45), 3, 3, ORANGE, "x 1.1, y 0.5, size -0.45 x 0.45"))
-    for row, ((u0, v0), (du, dv), columns, rows, colour, words) in enumerate(boxes):
+    boxes = (((0.1, 0.2), (0.5, 0.5), 4, 3, BLUE), ((1.1, 0.5), (-0.45, 0.45), 3, 3, ORANGE))
+    for row, ((u0, v0), (du, dv), columns, rows, colour) in enumerate(boxes):
         ends = [at(u * (width - 1), v * (height - 1)) for u, v in ((u0, v0), (u0 + du, v0 + dv))]
         left, right = sorted(e[0] for e in ends)
         top, bottom = sorted(e[1] for e in ends)
@@ -225,7 +228,7 @@ def crop_and_resize():
                 p.circle(px, py, 4.5, colour if inside else "#ffffff", colour)
                 if j == 0 and i in (0, columns - 1):
                     p.text(px, py - 9, i, 12, colour, "middle")
-        p.text(380, 120 + 60 * row, words, fill=colour)
+        p.text(380, 120 + 60 * row, f"x {u0}, y {v0}, size {du} x {dv}", fill=colour)
         p.text(380, 138 + 60 * row, f"read at {columns} x {rows} places", fill=FAINT)
     p.text(380, 216, "negative size: mirrored", fill=FAINT)
     p.text(380, 234, "empty dots: outside, 0", fill=FAINT)
@@ -320,10 +323,10 @@ def local_correlation():
 def recurrent():
     p = Picture(680, 400, "A recurrent stack with its two directions")
     step, box, x0 = 130, 62, 130
-    rows = (("forward, layer 1", 52, BLUE, 1), ("forward, layer 0", 112, BLUE, 1), ("backward, layer 0", 262, ORANGE, -1), ("backward, layer 1", 322, ORANGE, -1))
-    for word, y, colour, direction in rows:
-        p.text(16, y + 22, word.split(", ")[0], 12, colour)
-        p.text(16, y + 37, word.split(", ")[1], 12, colour)
+    rows = ((1, 52, BLUE, 1), (0, 112, BLUE, 1), (0, 262, ORANGE, -1), (1, 322, ORANGE, -1))
+    for layer, y, colour, direction in rows:
+        p.text(16, y + 16, "forward" if direction > 0 else "backward", 12, colour)
+        p.text(16, y + 31, f"layer {layer}", 12, colour)
         for t in range(4):
             x = x0 + t * step
             p.rect(x, y, box, 36, TINT[colour], colour, thick=1.5, round_=5)

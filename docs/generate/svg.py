@@ -34,7 +34,8 @@ class Picture:
         )
 
     def circle(self, x, y, radius, fill=INK, stroke="none"):
-        self.marks.append(f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(radius)}" fill="{fill}" stroke="{stroke}"/>')
+        place = f'cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"'
+        self.marks.append(f'<circle {place} fill="{fill}" stroke="{stroke}"/>')
 
     def text(self, x, y, words, size=13, fill=INK, anchor="start", bold=False):
         weight = ' font-weight="bold"' if bold else ""

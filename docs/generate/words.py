@@ -6,6 +6,7 @@ SPEC = re.compile(r"\s*\(spec: ([^)]*)\)|\s*;?\s*\bspec: ([^.;)]*)(?=[.)])|^spec
 SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z(`])")
 THROWS = re.compile(r"\b[Tt]hrows?\b")
 DEFAULT = re.compile(r"\s*\bDefault:? ((?:[^.\s]|\.(?=\S)|\s(?!Default))+?)(?=\.(?:\s|$))\.", re.S)
+CLASS = re.compile(r"(?<![\w.:\[/#])[A-Z]\w{4,}(?:(?![\w(\].])|(?=\.(?:\s|$)))")
 TICKED = re.compile(r"(`[^`]*`)")
 
 
@@ -58,7 +59,7 @@ class Prose:
 
         parts = TICKED.split(text)
         for i in range(0, len(parts), 2):
-            parts[i] = re.sub(r"(?<![\w.:\[/#])[A-Z]\w{4,}(?![\w(\].])|(?<![\w.:\[/#])[A-Z]\w{4,}(?=\.(?:\s|$))", replace, parts[i])
+            parts[i] = CLASS.sub(replace, parts[i])
         return "".join(parts)
 
     def line(self, text):
@@ -106,9 +107,22 @@ def trimmed(lines):
 
 
 def thrown(text):
-    """The sentences of a comment that say when something throws."""
-    paragraphs = re.split(r"\n\s*\n", without_places(text))
-    return [s for p in paragraphs for s in sentences(p) if THROWS.search(s)]
+    """The sentences of a comment that say when something throws, with what "others" are other than."""
+    found = []
+    for paragraph in re.split(r"\n\s*\n", without_places(text)):
+        before = ""
+        for sentence in sentences(paragraph):
+            if THROWS.search(sentence):
+                found.append(f"{before} {sentence}" if re.search(r"\bfor others\.", sentence) else sentence)
+            before = sentence
+    return found
+
+
+def shortened(text, most=180):
+    """A line for a table; a formula that is longer than a line ends early."""
+    if len(text) <= most:
+        return text
+    return text[: text.rindex(" ", 0, most)].rstrip(",;:") + " ..."
 
 
 def told(text):
