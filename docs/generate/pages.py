@@ -275,23 +275,17 @@ class Writer:
         return [f"- {must}{cpp} · {python}" + (f"<br>{what}" if what else "") for cpp, python, must, what in lines]
 
     def errors(self, name):
-        """Sentences of the comments that say when something throws."""
+        """(sentence, where) of the comments that say when something throws; nowhere: the class's own."""
         one, found = self.surface.classes[name], {}
-        for sentence in words.thrown(one.cpp.doc):
-            found[sentence] = None
-        for template, _ in self.library.templates(name):
-            if template.header == one.cpp.header:
-                for sentence in words.thrown(template.doc):
-                    found[sentence] = None
-        for cpp, _, doc in self.makers(name):
+        said = [("", one.cpp.doc)] + [("", template.doc) for template, _ in self.library.templates(name)]
+        said += [(cpp.split("(")[0].rpartition("::")[2], doc) for cpp, _, doc in self.makers(name)]
+        for member in one.members.values():
+            overloads = member.overloads + [o for o in (member.getter, member.setter) if o]
+            said += [(o.function.name, o.function.doc) for o in overloads]
+        for where, doc in said:
             for sentence in words.thrown(doc):
-                found[sentence] = cpp.split("(")[0].rpartition("::")[2]
-        for cpp, member in one.members.items():
-            functions = [o.function for o in member.overloads]
-            functions += [o.function for o in (member.getter, member.setter) if o]
-            for function in functions:
-                for sentence in words.thrown(function.doc):
-                    found.setdefault(sentence, function.name)
+                places = found.setdefault(sentence, [])
+                places += [where] if where and where not in places else []
         return list(found.items())
 
     def formulas(self, name, shown):
@@ -310,22 +304,22 @@ class Writer:
         lines = []
         errors = self.errors(name)
         if errors:
-            said = [prose.line(s) if where is None else f"`{where}`: {prose.line(s)}" for s, where in errors]
-            lines.append("- **Errors**: " + (said[0] if len(said) == 1 else "\n  - " + "\n  - ".join(said)))
+            said = ["".join(f"`{w}`, " for w in where)[:-2] + ": " * bool(where) + prose.line(s) for s, where in errors]
+            lines.append("**Errors**: " + said[0] if len(said) == 1 else "**Errors**\n\n" + "\n".join(f"- {s}" for s in said))
         if self.library.is_concrete(name):
             state = None if self.library.is_gradient(name) else self.library.state_of(name)
             if state:
                 shared = "one for all images of a batch" if state[1] else "one for each image"
-                lines.append(f"- **State**: an encode can leave a {prose.linked(state[0])}, {shared}.")
+                lines.append(f"**State**: an encode can leave a {prose.linked(state[0])}, {shared}.")
             found = self.library.files([name], page)
             if found:
-                lines.append("- **Files**: " + ", ".join(f"[{what}]({UP}{path})" for what, path in found))
+                lines.append("**Files**: " + ", ".join(f"[{what}]({UP}{path})" for what, path in found))
         places = words.specification(self.model.classes[name].doc)
         for overload in self.surface.classes[name].inits:
             places += words.specification(overload.function.doc)
         if places:
-            lines.append("- **Specification**: " + "; ".join(dict.fromkeys(places)))
-        return ["\n".join(lines)] if lines else []
+            lines.append("**Specification**: " + "; ".join(dict.fromkeys(places)))
+        return lines
 
     def summary(self, name):
         """One line about a class."""
@@ -425,9 +419,9 @@ class Writer:
         blocks.append(table(["class", "computes", "C++", "Python", "line"], rows))
         found = self.library.files(names, page)
         base = prose.linked(self.surface.classes[names[0]].bases[0])
-        facts = [f"- **Originals**: `MPS` and the name. Each is a {base}, which has the options."]
-        facts += ["- **Files**: " + ", ".join(f"[{what}]({UP}{path})" for what, path in found)] if found else []
-        blocks.append("\n".join(facts))
+        facts = [f"**Originals**: `MPS` and the name. Each is a {base}, which has the options."]
+        facts += ["**Files**: " + ", ".join(f"[{what}]({UP}{path})" for what, path in found)] if found else []
+        blocks += facts
         blocks.append("**Sample**\n\n" + note.sample if note.sample else "")
         return [b for b in blocks if b]
 
@@ -529,11 +523,11 @@ class Writer:
         code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.S))
         missing = [n for n in page.classes if self.library.is_concrete(n) and not re.search(rf"cermet\.{n}\b", code)]
         note = f"docs/kernels/notes/{page.stem}.md"
-        if missing:
-            raise Incomplete(f"{note} needs a '### sample' that makes {', '.join(missing)}")
         unused = [" ... ".join(n.names) for n in self.notes[page.stem].notes if not n.used]
         if unused:
             raise Incomplete(f"{note} is about {', '.join(unused)}, which {page.header} does not declare")
+        if missing:
+            raise Incomplete(f"{note} needs a '### sample' that makes {', '.join(missing)}")
 
     # -- what all share ------------------------------------------------------------------------------
 
