@@ -261,17 +261,24 @@ class Writer:
         """Functions of a class but for what makes one, and `copy`."""
         one, lines = self.surface.classes[name], []
         hooks = {o.function.name for o in one.hooks} if one.subclassable else set()
-        for cpp, member in one.members.items():
-            if member.kind == "property" or member.deleted or cpp in ("copy", "encodeWithCoder", "supportsSecureCoding"):
+        for key, member in one.members.items():
+            skipped = key in ("copy", "encodeWithCoder", "supportsSecureCoding") and not hooks
+            if member.kind == "property" or member.deleted or skipped:
                 continue
             for overload in member.overloads:
+                cpp = key
                 if member.kind == "static" and name in re.findall(r"\w+", self.headers.result(overload.function)):
                     continue
                 parts = ", ".join(n for _, n, _ in self.arguments(overload))
                 python = f"`{self.python_call(overload, member.name)}`{self.returned(overload)}"
                 what = told(overload.function.doc)
-                must = "**to define** · " if cpp in hooks and overload.function.pure else ""
-                lines.append((f"`{cpp}({parts})`", python, must, prose.line(what)))
+                if hooks:  # whoever defines it needs the types
+                    result = plain(self.headers.result(overload.function))
+                    parts = ", ".join(f"{t} {n}" for t, n, _ in self.arguments(overload))
+                    cpp = f"{result} {cpp}"
+                end = " const" if hooks and overload.function.const else ""
+                must = "**must** · " if overload.function.pure else ""
+                lines.append((f"`{cpp}({parts}){end}`", python, must, prose.line(what)))
         return [f"- {must}{cpp} · {python}" + (f"<br>{what}" if what else "") for cpp, python, must, what in lines]
 
     def errors(self, name):
@@ -385,7 +392,7 @@ class Writer:
         blocks.append(f"And the options of {prose.linked(bases[0])}." if bases else "")
         calls = self.calls(name, prose)
         if calls:
-            title = "To define, in a class of yours" if self.surface.classes[name].subclassable else "Calls"
+            title = "To define in a class of yours" if self.surface.classes[name].subclassable else "Calls"
             blocks.append(f"**{title}**\n\n" + "\n".join(calls))
         blocks += self.facts(name, prose, page)
         return [b for b in blocks if b]
