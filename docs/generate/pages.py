@@ -6,7 +6,7 @@ import words
 from headers import parameters, plain, value_in_words
 from kernels import COMMON, ENCODES, Library
 from names import snake
-from notes import Notes, read_notes, read_table
+from notes import read_notes, read_table
 from words import Prose, default_in, first_sentence, shortened, told
 
 HEAD = "<!-- Made by scripts/pages from the headers and docs/kernels/notes: change those. -->\n"
