@@ -66,6 +66,7 @@ class Class:
     place: str
     doc: str
     bases: list = field(default_factory=list)  # Types
+    declared: list = field(default_factory=list)  # the same before `flatten`: class templates among them
     functions: list = field(default_factory=list)
     constructors: list = field(default_factory=list)
     fields: list = field(default_factory=list)
@@ -319,6 +320,8 @@ def read_headers(include):
     root = pathlib.Path(include).resolve()
     headers = sorted(str(path.relative_to(root)) for path in (root / "cermet").rglob("*.h"))
     model = Reader(root).run(headers)
+    for one in model.classes.values():
+        one.declared = list(one.bases)
     for one in model.classes.values():
         if one.template is None:
             flatten(model, one)
