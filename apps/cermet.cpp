@@ -11,6 +11,7 @@
 
 #include "cermet/core/device.h"
 #include "cermet/train/training_run.h"
+#include "check.h"
 #include "mnist_source.h"
 
 namespace {
@@ -122,6 +123,27 @@ int run(int argc, char** argv) {
   auto* eval_command = app.add_subcommand("eval", "Measure a saved model on the test images");
   eval_command->add_option("model", model, "model.safetensors of a run")->required();
   with_common(eval_command, true);
+  auto* check_command =
+      app.add_subcommand("check", "Compare gradients of kernels with difference quotients");
+  CheckCommand checked;
+  check_command->add_option("--kernel", checked.kernel, "A forward class; default: every one");
+  check_command->add_option("--set", checked.settings,
+                            "name=value of a parameter, as often as needed; --list names them");
+  check_command
+      ->add_option("--images", checked.images, "Images x height x width x feature channels")
+      ->capture_default_str();
+  check_command->add_option("--format", checked.format, "float32 or float16")
+      ->capture_default_str();
+  check_command->add_option("--seed", checked.seed, "Of all values")->capture_default_str();
+  check_command
+      ->add_option("--elements", checked.elements, "Of each tensor to compare; 0: all of them")
+      ->capture_default_str();
+  check_command->add_option("--tolerance", checked.tolerance,
+                            "Of the largest element of a gradient; default 1e-3, float16 1e-2");
+  check_command->add_flag("--all", checked.all,
+                          "Every value of every parameter, pairs of them, shapes and formats");
+  check_command->add_flag("--list", checked.list, "Print the kernels and their parameters");
+  with_common(check_command, false);
   auto* info_command = app.add_subcommand("info", "Print version and device");
   with_common(info_command, false);
   CLI11_PARSE(app, argc, argv);
@@ -129,6 +151,10 @@ int run(int argc, char** argv) {
   options.out = out;
   options.command = without_resume(argc, argv);
   if (*train_command) return train(common, options, optimizer);
+  if (*check_command) {
+    checked.device = common.device;
+    return check(checked);
+  }
   if (*eval_command) return evaluate(common, model);
   return info(common);
 }

@@ -84,6 +84,10 @@ class Writer:
             elif a.role == "out":
                 before.append(f"{a.type.pointee()} {name}{{}};")
                 parts.append("&" + name)
+            elif a.role == "items":
+                parts.append(f"{name}.data()")
+            elif a.role == "items_count":
+                parts.append(f"{a.count}.size()")
             elif a.role == "in":
                 parts.append(name)
         return before, ", ".join(parts)
@@ -103,6 +107,8 @@ class Writer:
             return f"{call};"
         if result.name == "std::unique_ptr":
             return f"return std::shared_ptr<{result.args[0]}>({call});"
+        if result.name == "std::vector" and overload.count:
+            return f"const auto* first = {call}; return {result}(first, first + {overload.count});"
         if result.pointer and overload.count:
             type_ = ", self.dataType()" if result.name == "void" else ""
             return f"return array_of({call}, {overload.count}{type_});"

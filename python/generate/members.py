@@ -24,9 +24,10 @@ class Argument:
     name: str  # in Python
     parameter: object
     type: Type
-    # in, out, list (of an initialiser: what is appended to), floats (a pointer to numbers), count (of the floats before)
+    # in, out, list (of an initialiser: what is appended to), floats (a pointer to numbers), count (of the floats before),
+    # items (a pointer to objects), items_count (of the items behind)
     role: str = "in"
-    count: str = ""  # C++ expression: how many floats
+    count: str = ""  # C++ expression: how many floats; of an items_count the name of the items
 
 
 @dataclass
@@ -36,11 +37,11 @@ class Overload:
     arguments: list
     result: Type
     doc: str
-    count: str = ""  # of a result that is a pointer to numbers
+    count: str = ""  # of a result that is a pointer to numbers or objects
     init_of_template: bool = False
 
     def shown(self):
-        return [a for a in self.arguments if a.role in ("in", "floats", "list")]
+        return [a for a in self.arguments if a.role in ("in", "floats", "list", "items")]
 
     def outs(self):
         return [a for a in self.arguments if a.role == "out"]

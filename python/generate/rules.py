@@ -83,9 +83,10 @@ HANDWRITTEN_CLASSES = {  # bound in python/src
 # ---- Subclasses in Python --------------------------------------------------------------------------
 
 # Classes that are derived from one of these can be derived from in Python, unless they are final.
-SUBCLASSABLE = {"Codable", "HeapProvider", "Handle"}
+SUBCLASSABLE = {"Codable", "Differentiable", "HeapProvider", "Handle"}
 # Abstract, and not for subclasses in Python: their virtual functions deal with backends and graphs.
 LIBRARY_BASES = {
+    "CheckedEncode",
     "Kernel",
     "State",
     "ImageSizeEncodingState",
@@ -97,11 +98,12 @@ LIBRARY_BASES = {
 # Protected functions that subclasses override.
 PROTECTED_HOOKS = {"code"}
 
-# ---- Pointers to numbers ---------------------------------------------------------------------------
+# ---- Pointers to numbers and objects ---------------------------------------------------------------
 
-# How many numbers a pointer has, as C++: of arguments `Class.function(argument)`, of results
-# `Class.function`. `self` is the object. A `std::size_t count` behind an argument says it by itself,
-# and sources with `numberOfFeatureChannels` have one float for each.
+# How many numbers, or objects of an aggregate, a pointer has, as C++: of arguments
+# `Class.function(argument)`, of results `Class.function`. `self` is the object. A `std::size_t count`
+# behind an argument says it by itself, and so does `numberOf<Argument>` before one that points to
+# objects; sources with `numberOfFeatureChannels` have one float for each.
 COUNTS = {
     "CNNConvolution.CNNConvolution(kernelWeights)": "weight_count(convolutionDescriptor)",
     "CNNConvolution.CNNConvolution(biasTerms)": "convolutionDescriptor.outputFeatureChannels()",
@@ -114,6 +116,7 @@ COUNTS = {
         for side in ("input", "output")
         for kind in ("Bias", "Scale")
     },
+    "NNCropAndResizeBilinear.regions": "self.numberOfRegions()",
     "CNNConvolutionDataSource.weights": "weight_count(*self.descriptor(), self.dataType())",
     "CNNConvolutionDataSource.biasTerms": "self.descriptor()->outputFeatureChannels()",
     "CNNConvolutionDataSource.rangesForUInt8Kernel": "self.descriptor()->outputFeatureChannels()",

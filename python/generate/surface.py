@@ -331,7 +331,14 @@ class Surface:
             self.annotation(result, place)
         if result.pointer and result.name in ("float", "void", "std::array"):
             overload.count = self.count_of_result(function, owner, place)
+        elif result.pointer and self.is_value(result.name):
+            overload.count = self.count_of_result(function, owner, place)
+            overload.result = Type("std::vector", [Type(result.name)])
         return overload
+
+    def is_value(self, name):
+        """Whether a pointer to such objects is one to an array of them."""
+        return name in self.classes and self.classes[name].aggregate
 
     def role(self, argument, before, function, owner, place, hook):
         type_ = argument.type
@@ -346,6 +353,12 @@ class Surface:
             argument.role, argument.count = "floats", count
         elif before and before[-1].role == "floats" and before[-1].count == "count":
             argument.role = "count"
+        elif type_.pointer and self.is_value(type_.name):
+            name = argument.parameter.name
+            if not before or before[-1].parameter.name != "numberOf" + name[:1].upper() + name[1:]:
+                raise Unbound(f"{place}: no number before the pointer {name}")
+            before[-1].role, before[-1].count = "items_count", name
+            argument.role, argument.type = "items", Type("std::span", [Type(type_.name, const=True)])
         elif type_.pointer and not type_.const and type_.name in ("std::shared_ptr", "std::vector", "StateBatch"):
             argument.role = "out"
             self.annotation(type_.pointee(), place)

@@ -105,6 +105,7 @@ ARGUMENTS = {
     "b": lambda: 1.0,
     "c": lambda: 1.0,
     "seed": lambda: 7,
+    "regions": lambda: [cermet.RegionD(cermet.OriginD(0, 0, 0), cermet.SizeD(1, 0.5, 1))],
     "source_count": lambda: 2,
     "optimizer_descriptor": cermet.NNOptimizerDescriptor,
 }

@@ -1,0 +1,68 @@
+#include "check/functions.h"
+
+#include <functional>
+#include <numeric>
+
+#include "check/random_values.h"
+
+namespace cermet::detail {
+namespace {
+
+/// visit(first value of a row, byte where it lies).
+template <class Visit>
+void for_each_row(const Matrix& matrix, Visit&& visit) {
+  for (std::size_t row = 0; row < matrix.rows(); ++row)
+    visit(row * matrix.columns(), matrix.offset() + row * matrix.rowBytes());
+}
+
+}  // namespace
+
+CheckedVariable random_variable(std::string name, std::vector<std::size_t> shape,
+                                std::uint64_t seed, double low, double high) {
+  CheckedVariable variable{std::move(name), std::move(shape), {}};
+  variable.values.resize(std::accumulate(variable.shape.begin(), variable.shape.end(),
+                                         std::size_t{1}, std::multiplies<>()));
+  RandomValues random(seed);
+  for (float& value : variable.values) value = random.uniform(low, high);
+  return variable;
+}
+
+Matrix make_matrix(const Device& device, std::size_t rows, std::size_t columns) {
+  return {device, MatrixDescriptor::matrixDescriptor(
+                      rows, columns, MatrixDescriptor::rowBytes(columns, DataType::Float32),
+                      DataType::Float32)};
+}
+Matrix make_matrix(const Device& device, std::size_t rows, std::size_t columns,
+                   const std::vector<float>& values) {
+  Matrix matrix = make_matrix(device, rows, columns);
+  write(matrix, values);
+  return matrix;
+}
+
+void write(const Matrix& matrix, const std::vector<float>& values) {
+  for_each_row(matrix, [&](std::size_t first, std::size_t byte) {
+    matrix.data().copy_in(&values.at(first), matrix.columns() * sizeof(float), byte);
+  });
+}
+
+std::vector<float> read(const Matrix& matrix) {
+  std::vector<float> values(matrix.rows() * matrix.columns());
+  for_each_row(matrix, [&](std::size_t first, std::size_t byte) {
+    matrix.data().copy_out(&values.at(first), matrix.columns() * sizeof(float), byte);
+  });
+  return values;
+}
+
+Vector make_vector(const Device& device, const std::vector<float>& values) {
+  Vector vector(device, VectorDescriptor::vectorDescriptor(values.size(), DataType::Float32));
+  vector.data().copy_in(values.data(), values.size() * sizeof(float), vector.offset());
+  return vector;
+}
+
+std::vector<float> read(const Vector& vector) {
+  std::vector<float> values(vector.length());
+  vector.data().copy_out(values.data(), values.size() * sizeof(float), vector.offset());
+  return values;
+}
+
+}  // namespace cermet::detail
