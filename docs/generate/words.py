@@ -39,10 +39,10 @@ def first_sentence(text):
 
 
 def escaped(text):
-    """Prose with the letters that Markdown would take for its own, outside of `code`."""
+    """Prose with the letters that Markdown would take for its own, outside of `code` and where notes have not done it."""
     parts = TICKED.split(text)
     for i in range(0, len(parts), 2):
-        parts[i] = re.sub(r"([*_<\[\]|~])", r"\\\1", parts[i])
+        parts[i] = re.sub(r"(?<!\\)([*_<\[\]|~])", r"\\\1", parts[i])
     return "".join(parts)
 
 
