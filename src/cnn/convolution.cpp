@@ -384,6 +384,7 @@ void CNNConvolutionGradient::code(Coder& coder) {
   CNNGradientKernel::code(coder);
   detail::code_gradient_option(coder, option_);
   coder("serializeWeightsAndBiases", serialize_);
+  coder("clamp_gradient_drops_edge", drops_edge_);
   auto shape = ConvolutionShape::code(coder, shape_, class_name());
   if (coder.is_reading()) shape_ = std::move(shape);
   detail::code_parameters(coder, *this, *shape_, source_, weights_, serialize_);
@@ -428,12 +429,13 @@ Window CNNConvolutionGradient::data_window() const {
     const std::ptrdiff_t even = ((taps - 1) * dilation + 1) % 2 == 0 ? 1 : 0;
     return even - (primary * static_cast<std::ptrdiff_t>(stride) + kernel);
   };
-  return shape_->window(secondary_.edgeMode,
-                        {forward_offset(shape_->kernelWidth, shape_->dilationX, primary_.offset.x,
-                                        shape_->strideX, kernelOffsetX()),
-                         forward_offset(shape_->kernelHeight, shape_->dilationY, primary_.offset.y,
-                                        shape_->strideY, kernelOffsetY()),
-                         0});
+  // Zeros outside the source have no gradient.
+  const ImageEdgeMode edge = drops_edge_ ? ImageEdgeMode::Zero : secondary_.edgeMode;
+  return shape_->window(edge, {forward_offset(shape_->kernelWidth, shape_->dilationX,
+                                              primary_.offset.x, shape_->strideX, kernelOffsetX()),
+                               forward_offset(shape_->kernelHeight, shape_->dilationY,
+                                              primary_.offset.y, shape_->strideY, kernelOffsetY()),
+                               0});
 }
 
 Window CNNConvolutionGradient::weights_window() const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -9,6 +10,15 @@
 #include "cermet/cnn/convolution_transpose.h"
 #include "cermet/ops/copy.h"
 #include "cnn/loaded.h"
+
+namespace cermet {
+namespace {
+std::atomic<bool> rounds_when_unspecified{false};
+}  // namespace
+
+bool half_weights_when_unspecified() { return rounds_when_unspecified; }
+void set_half_weights_when_unspecified(bool half) { rounds_when_unspecified = half; }
+}  // namespace cermet
 
 namespace cermet::detail {
 
@@ -343,11 +353,14 @@ std::shared_ptr<ConvolutionWeights> ConvolutionWeights::on(const Device& device)
 std::shared_ptr<ConvolutionWeights> ConvolutionWeights::load(const Device& device,
                                                              CNNConvolutionDataSource& source,
                                                              const ConvolutionShape& shape,
-                                                             std::string_view kernel) {
+                                                             std::string_view kernel,
+                                                             bool rounds_unspecified) {
   const Loaded loaded(source, kernel, source.label(), "weights", "weights");
   const DataType own = source.dataType();
-  const DataType wanted =
-      source.kernelWeightsDataType().value_or(own == DataType::UInt8 ? DataType::Float32 : own);
+  const DataType unspecified = rounds_unspecified       ? DataType::Float16
+                               : own == DataType::UInt8 ? DataType::Float32
+                                                        : own;
+  const DataType wanted = source.kernelWeightsDataType().value_or(unspecified);
   if (wanted == DataType::Float32 && source.kernelWeightsDataType() && own != DataType::Float32) {
     fail({kernel, source.label(), "kernelWeightsDataType", "Float32",
           "Float16 for weights of UInt8 or Float16", ""});

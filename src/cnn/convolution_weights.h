@@ -64,10 +64,10 @@ struct ConvolutionWeights {
   std::shared_ptr<ConvolutionWeights> adjoint;  // of a transposed convolution, made from `weights`
 
   /// Loads through the data source (load ... purge), de-quantises, folds, rounds.
-  static std::shared_ptr<ConvolutionWeights> load(const Device& device,
-                                                  CNNConvolutionDataSource& source,
-                                                  const ConvolutionShape& shape,
-                                                  std::string_view kernel);
+  /// `rounds_unspecified`: whether to half precision where the source does not say.
+  static std::shared_ptr<ConvolutionWeights> load(
+      const Device& device, CNNConvolutionDataSource& source, const ConvolutionShape& shape,
+      std::string_view kernel, bool rounds_unspecified = half_weights_when_unspecified());
   static std::shared_ptr<ConvolutionWeights> make(const Device& device, std::vector<float> weights,
                                                   const float* biases,
                                                   const ConvolutionShape& shape, bool half,

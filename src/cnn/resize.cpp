@@ -36,7 +36,7 @@ NNCropAndResizeBilinear::NNCropAndResizeBilinear(const Device& device, std::size
     : Concrete(device) {
   const auto check_size = [&](const char* argument, std::size_t size) {
     const std::int32_t field = detail::field_of(size);
-    if (std::string needed = detail::range_problem(field, sizes); !needed.empty())
+    if (std::string needed = detail::range_problem(field, size_range); !needed.empty())
       complain(argument, std::to_string(size), std::move(needed));
     return field;
   };

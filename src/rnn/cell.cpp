@@ -147,6 +147,7 @@ DescribedCell::DescribedCell(const RNNDescriptor& descriptor, const Kernel& kern
   cell.inputs = descriptor.inputFeatureChannels();
   cell.outputs = descriptor.outputFeatureChannels();
   cell.unit_inputs = descriptor.useLayerInputUnitTransformMode();
+  float32_weights = descriptor.useFloat32Weights();
   cell.direction = descriptor.layerSequenceDirection();
   for (const auto& [name, channels] :
        {std::pair{"inputFeatureChannels", cell.inputs}, {"outputFeatureChannels", cell.outputs}}) {
@@ -251,8 +252,8 @@ std::vector<std::vector<float>> load_matrices(DescribedCell& described, const Ke
                                 : "1x1 pixels, " + std::to_string(columns) + " to " +
                                       std::to_string(cell.outputs) + " channels in one group");
       }
-      const auto loaded =
-          ConvolutionWeights::load(kernel.device(), *source, *shape, kernel.class_name());
+      const auto loaded = ConvolutionWeights::load(
+          kernel.device(), *source, *shape, kernel.class_name(), described.rounds_unspecified());
       weights[gate][part] = loaded->weights.values<float>();
       if (!is_input) continue;
       if (loaded->biases) biases[gate] = loaded->biases.values<float>();

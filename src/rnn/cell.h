@@ -63,7 +63,12 @@ struct CellSources {
 struct DescribedCell {
   Cell cell;
   CellSources sources;
+  bool float32_weights = false;
 
+  /// Whether weights are rounded to half precision where their source does not say.
+  [[nodiscard]] bool rounds_unspecified() const {
+    return half_weights_when_unspecified() && !float32_weights;
+  }
   DescribedCell(const RNNDescriptor& descriptor, const Kernel& kernel);
 };
 

@@ -333,6 +333,7 @@ void own(Listing& l, const CNNConvolutionGradient& k) {
   l.add("channelMultiplier", k.channelMultiplier());
   l.add("gradientOption", k.gradientOption());
   l.add("serializeWeightsAndBiases", k.serializeWeightsAndBiases());
+  l.add("clamp_gradient_drops_edge", k.clamp_gradient_drops_edge());
 }
 void own(Listing& l, const CNNConvolutionTranspose& k) {
   l.add("inputFeatureChannels", k.inputFeatureChannels());

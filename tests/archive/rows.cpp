@@ -670,6 +670,8 @@ ArchiveRow convolution_gradient(std::string name) {
         k->setGradientOption(CNNConvolutionGradientOption::GradientWithData);
         if constexpr (requires { k->setSerializeWeightsAndBiases(true); })
           k->setSerializeWeightsAndBiases(true);
+        if constexpr (requires { k->set_clamp_gradient_drops_edge(true); })
+          k->set_clamp_gradient_drops_edge(true);
         return k;
       },
       [](Kernel& kernel) {

@@ -292,6 +292,7 @@ class CNNArithmeticGradient : public KernelOf<CNNGradientKernel, ArithmeticGradi
   mutable detail::StepMemo fill_memo_;
 };
 
+/// d = primaryScale * g, of either operand of a sum.
 class CNNAddGradient final : public CNNArithmeticGradient {
  public:
   CNNAddGradient(const Device& device, bool isSecondarySourceFilter)
@@ -305,6 +306,7 @@ class CNNAddGradient final : public CNNArithmeticGradient {
   }
   [[nodiscard]] std::string_view class_name() const override { return "CNNAddGradient"; }
 };
+/// d = primaryScale * g; primaryScale begins as -1 for the secondary operand.
 class CNNSubtractGradient final : public CNNArithmeticGradient {
  public:
   CNNSubtractGradient(const Device& device, bool isSecondarySourceFilter)
@@ -318,6 +320,7 @@ class CNNSubtractGradient final : public CNNArithmeticGradient {
   }
   [[nodiscard]] std::string_view class_name() const override { return "CNNSubtractGradient"; }
 };
+/// d = primaryScale * g * secondaryScale * the OTHER operand.
 class CNNMultiplyGradient final : public CNNArithmeticGradient {
  public:
   CNNMultiplyGradient(const Device& device, bool isSecondarySourceFilter)

@@ -10,8 +10,9 @@
 
 namespace cermet {
 
-/// spec: convolution 1
+/// What has one bit: the weights alone, or weights and inputs (spec: convolution 1).
 enum class CNNBinaryConvolutionType : unsigned { BinaryWeights = 0, XNOR = 1, AND = 2 };
+/// UseBetaScaling multiplies with the mean of |u| around each window.
 enum class CNNBinaryConvolutionFlags : unsigned { None = 0, UseBetaScaling = 1 };
 
 /// u = (source + inputBias[c]) * inputScale[c], also of what lies outside, whose source is the

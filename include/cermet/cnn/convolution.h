@@ -24,7 +24,8 @@ struct Convolution {
   std::int32_t reducedPrecision = 0;
 };
 
-/// Every destination pixel is written: the exact adjoint of the forward read of that pixel.
+/// destination[u][c] = sum of weights[k][q][p][c] * gradient[j][i][k] over all outputs and taps
+/// that read source value (u, c): the exact adjoint. Every destination pixel is written.
 struct ConvolutionGradientData {
   static constexpr std::string_view name = "CNNConvolutionGradient.data";
   enum Slot { gradient, weights, destination };
@@ -249,7 +250,7 @@ class CNNConvolutionDataSource : public Codable {
     return CNNConvolutionWeightsLayout::OHWI;
   }
   /// Float16 rounds the weights to half precision once, at load. Absent: the source's own
-  /// precision.
+  /// precision; see half_weights_when_unspecified.
   [[nodiscard]] virtual std::optional<DataType> kernelWeightsDataType() const {
     return std::nullopt;
   }
@@ -274,6 +275,14 @@ class CNNConvolutionDataSource : public Codable {
     return nullptr;
   }
 };
+
+/// Whether weights are rounded to half precision where a data source's `kernelWeightsDataType` is
+/// absent, as the original does it, instead of keeping the source's own precision (spec:
+/// convolution 3(6)). A setting of the process: of all kernels, graphs and recurrent layers that
+/// load weights from then on; of recurrent layers not where `useFloat32Weights` is set. Default
+/// false.
+[[nodiscard]] bool half_weights_when_unspecified();
+void set_half_weights_when_unspecified(bool half);
 
 /// Weights and biases as float32 buffers in the data source's order.
 class CNNConvolutionWeightsAndBiasesState final : public State {
@@ -355,9 +364,9 @@ class CNNConvolutionGradientState : public NNGradientState, public ImageSizeEnco
 };
 using CNNConvolutionGradientStateBatch = StateBatch;
 
-/// z[n][j][i][k] = b[k] + sum over q, p, c of w[k][q][p][c] * source(n, s*j + oy - DH/2 + d*q,
-/// s*i + ox - DW/2 + d*p, g(k)*C/G + c), then the fused neuron: a correlation whose `offset` is the
-/// centre of the first window (spec: convolution 5).
+/// A convolution with its fused neuron, a correlation without flip. z[n][j][i][k] = b[k] + sum over
+/// q, p, c of w[k][q][p][c] * source(n, s*j + oy - DH/2 + d*q, s*i + ox - DW/2 + d*p, g(k)*C/G +
+/// c), then the neuron; `offset` is the centre of the first window (spec: convolution 5).
 class CNNConvolution : public KernelOf<CNNKernel, Convolution> {
  public:
   /// Throws InvalidArgument where the descriptor is invalid or `load` answers false.
@@ -481,6 +490,12 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
   /// source, if it could be archived, or reloaded by the caller.
   [[nodiscard]] bool serializeWeightsAndBiases() const { return serialize_; }
   void setSerializeWeightsAndBiases(bool serialize) { serialize_ = serialize; }
+  /// Whether taps that a forward encode with edge mode Clamp took from the edge give nothing to the
+  /// data gradient, as the construction that the original documents has it (ours). Default false:
+  /// the exact adjoint, which gives it to the edge pixel (spec: convolution 7.3). Weight gradients
+  /// are the same in both cases.
+  [[nodiscard]] bool clamp_gradient_drops_edge() const { return drops_edge_; }
+  void set_clamp_gradient_drops_edge(bool drop) { drops_edge_ = drop; }
   [[nodiscard]] bool isStateModified() const override { return true; }
 
   void reloadWeightsAndBiasesFromDataSource();
@@ -522,7 +537,7 @@ class CNNConvolutionGradient : public KernelOf<CNNGradientKernel, ConvolutionGra
   std::shared_ptr<CNNConvolutionDataSource> source_;
   std::shared_ptr<detail::ConvolutionWeights> weights_;
   CNNConvolutionGradientOption option_ = CNNConvolutionGradientOption::All;
-  bool serialize_ = false;
+  bool serialize_ = false, drops_edge_ = false;
   mutable detail::StepMemo weights_memo_;
 };
 
@@ -545,6 +560,9 @@ class CNNFullyConnected : public CNNConvolution {
   [[nodiscard]] Window window() const override;
 };
 
+/// The gradient of a fully connected layer: dI[y][x][c] = sum over k of w[k][y][x][c] * E[k] into
+/// an image; dW[k][y][x][c] += E[k] * I[y][x][c] and db[k] += E[k], summed over the batch, into the
+/// state.
 class CNNFullyConnectedGradient : public CNNConvolutionGradient {
  public:
   CNNFullyConnectedGradient(const Device& device,

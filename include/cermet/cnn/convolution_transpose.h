@@ -86,8 +86,9 @@ class CNNConvolutionTransposeGradientState final : public CNNConvolutionGradient
 };
 using CNNConvolutionTransposeGradientStateBatch = StateBatch;
 
-/// z[n][y][x][k] = b[k] + sum over q, p, c of w[k][q][p][c] * Z(n, y + t - DH/2 + d*q, x + t - DW/2
-/// + d*p, g(k)*C/G + c), then the fused neuron; Z is the source with stride-1 zeros between its
+/// A transposed convolution, which undoes the strides of a convolution. z[n][y][x][k] = b[k] + sum
+/// over q, p, c of w[k][q][p][c] * Z(n, y + t - DH/2 + d*q, x + t - DW/2 + d*p, g(k)*C/G + c), then
+/// the fused neuron; Z is the source with stride-1 zeros between its
 /// pixels, 0 outside, and t = offset * stride + kernelOffset. The weights are not rotated. Sized by
 /// a padding policy the result has (source-1)*stride + 1 + s*(D-1) pixels, s = -1 valid, 0 same, 1
 /// full, or with the gradient state of a convolution the size of that one's source; both set
@@ -221,12 +222,12 @@ class CNNConvolutionTranspose final : public Concrete<CNNConvolutionTranspose, C
   mutable detail::StepMemo memo_, bias_memo_;
 };
 
-/// dS[n][j][i][c] = sum over k, q, p of w[k][q][p][c] * E(n, s*j - t + DH/2 - d*q, s*i - t + DW/2 -
-/// d*p, k) into an image; dW[k][q][p][c] += sum of S * E over the same pairs and db[k] += sum of E
-/// into the state, which must be given: geometry and offsets come from it. The incoming gradient is
-/// that of the result before any fused neuron. Destination pixel d is the gradient of source pixel
-/// d
-/// + secondaryOffset. Keeps its own copy of the weights.
+/// Gradients of a transposed convolution. dS[n][j][i][c] = sum over k, q, p of w[k][q][p][c] *
+/// E(n, s*j - t + DH/2 - d*q, s*i - t + DW/2 - d*p, k) into an image; dW[k][q][p][c] += sum of S *
+/// E over the same pairs and db[k] += sum of E into the state, which must be given: geometry and
+/// offsets come from it. The incoming gradient is that of the result before any fused neuron.
+/// Destination pixel d is the gradient of source pixel d + secondaryOffset. Keeps its own copy of
+/// the weights.
 class CNNConvolutionTransposeGradient final
     : public Concrete<CNNConvolutionTransposeGradient, CNNGradientKernel> {
  public:

@@ -9,7 +9,7 @@
 
 namespace cermet {
 
-/// spec: loss 2
+/// The loss of one element (spec: loss 2).
 enum class CNNLossType : std::uint32_t {
   MeanAbsoluteError = 0,
   MeanSquaredError = 1,
@@ -23,6 +23,7 @@ enum class CNNLossType : std::uint32_t {
   KullbackLeiblerDivergence = 9,
   Count = 10,
 };
+/// What becomes of the losses of the elements (spec: loss 7).
 enum class CNNReductionType : std::int32_t {
   None = 0,
   Sum = 1,

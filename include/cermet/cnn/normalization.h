@@ -132,7 +132,7 @@ class CNNSpatialNormalization final
 };
 
 /// The exact derivative: sum over the windows that read a pixel, with T of each window's own centre
-/// (spec: normalization 3.3). WindowGradientKernel says where things lie; alpha, beta, delta and
+/// (spec: normalization 3.2). WindowGradientKernel says where things lie; alpha, beta, delta and
 /// the window must be those of the forward kernel.
 class CNNSpatialNormalizationGradient final
     : public WindowGradientKernel<CNNSpatialNormalizationGradient, SpatialNormalizationGradient> {

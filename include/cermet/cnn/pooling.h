@@ -271,7 +271,8 @@ class CNNPoolingAverageGradient final : public CNNPoolingGradient {
   std::size_t zero_pad_x_ = 0, zero_pad_y_ = 0;
 };
 
-/// As CNNPoolingMaxGradient, for windows with dilation rates.
+/// As CNNPoolingMaxGradient, for windows with dilation rates: d(u) = sum of g(i) over the outputs i
+/// whose first largest tap reads source pixel u.
 class CNNDilatedPoolingMaxGradient final
     : public Concrete<CNNDilatedPoolingMaxGradient, CNNPoolingGradient> {
  public:

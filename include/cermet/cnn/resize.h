@@ -19,8 +19,8 @@ struct ResizeBilinear {
   std::int32_t resizeWidth = 1, resizeHeight = 1, alignCorners = 0;
   std::int32_t offsetX = 0, offsetY = 0;
   static void fields(auto& op, auto&& field) {
-    field("resizeWidth", op.resizeWidth, sizes);
-    field("resizeHeight", op.resizeHeight, sizes);
+    field("resizeWidth", op.resizeWidth, size_range);
+    field("resizeHeight", op.resizeHeight, size_range);
     field("alignCorners", op.alignCorners, FieldRange{0, 1});
   }
 };

@@ -17,8 +17,8 @@ struct UpsamplingNearest {
   std::int32_t integerScaleFactorX = 1, integerScaleFactorY = 1;
   SamplingGrid grid{};  // encodes place it
   static void fields(auto& op, auto&& field) {
-    field("integerScaleFactorX", op.integerScaleFactorX, sizes);
-    field("integerScaleFactorY", op.integerScaleFactorY, sizes);
+    field("integerScaleFactorX", op.integerScaleFactorX, size_range);
+    field("integerScaleFactorY", op.integerScaleFactorY, size_range);
   }
 };
 
@@ -41,8 +41,8 @@ struct UpsamplingBilinear {
   std::int32_t integerScaleFactorX = 1, integerScaleFactorY = 1, alignCorners = 0;
   SamplingGrid grid{};  // encodes place it
   static void fields(auto& op, auto&& field) {
-    field("integerScaleFactorX", op.integerScaleFactorX, sizes);
-    field("integerScaleFactorY", op.integerScaleFactorY, sizes);
+    field("integerScaleFactorX", op.integerScaleFactorX, size_range);
+    field("integerScaleFactorY", op.integerScaleFactorY, size_range);
     field("alignCorners", op.alignCorners, FieldRange{0, 1});
   }
 };

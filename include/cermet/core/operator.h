@@ -40,6 +40,9 @@ concept Operator = std::is_trivially_copyable_v<Op> && requires {
   Op::access[0];
 };
 
+/// The largest operator.
+inline constexpr std::size_t max_op_bytes = 128;
+
 /// An operator without its type, borrowed for one call.
 struct OpView {
   std::uint32_t id = 0;
@@ -51,6 +54,7 @@ struct OpView {
 
 template <Operator Op>
 [[nodiscard]] OpView view_of(const Op& op) {
+  static_assert(sizeof(Op) <= max_op_bytes, "steps that are remembered hold no larger operator");
   static constexpr auto id = op_id(Op::name);
   return {id, &op, static_cast<std::uint32_t>(sizeof(Op)), Op::name, Op::access};
 }
@@ -65,7 +69,7 @@ struct FieldRange {
 };
 /// Sizes: what no field holds becomes the largest int (cnn/kernel_shapes.h, field_of), which is
 /// refused.
-inline constexpr FieldRange sizes{1, std::numeric_limits<std::int32_t>::max() - 1};
+inline constexpr FieldRange size_range{1, std::numeric_limits<std::int32_t>::max() - 1};
 /// The cases of an enum, up to this one.
 template <class E>
 requires std::is_enum_v<E>

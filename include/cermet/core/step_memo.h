@@ -37,7 +37,6 @@ class StepMemo {
   }
 
  private:
-  static constexpr std::size_t max_op_bytes = 128;
   StepPtr step_;
   const Engine* engine_ = nullptr;
   std::uint32_t id_ = 0, op_bytes_ = 0;

@@ -76,7 +76,7 @@ using GRUOperators = TypeList<GRUGates, GRUCell, GRUCellGradient, GRUGatesGradie
 
 namespace cermet {
 
-/// With "." elementwise:
+/// Describes a gated recurrent unit. With "." elementwise:
 ///   z  = gz(Wz x + Uz h0 + bz)                       the input gate
 ///   r  = gr(Wr x + Ur h0 + br)                       the recurrent gate
 ///   h  = gh(Wh x + Uh (r.h0) + Vh (z.h0) + bh)       the output gate

@@ -66,7 +66,7 @@ using LSTMOperators = TypeList<LSTMCell, LSTMCellGradient, PeepholeGradient>;
 
 namespace cermet {
 
-/// With "." elementwise:
+/// Describes a long short-term memory. With "." elementwise:
 ///   I  = gi(Wi x + Ui h0 + Vi c0 + bi)
 ///   F  = gf(Wf x + Uf h0 + Vf c0 + bf)
 ///   C  = gc(Wc x + Uc h0 + Vc c0 + bc)
