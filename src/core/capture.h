@@ -32,7 +32,6 @@ struct EncodeCounter {
 
 /// One operator as it was recorded.
 struct Recorded {
-
   std::uint32_t id = 0, op_bytes = 0;
   std::string_view name;
   std::span<const Access> access;
