@@ -33,8 +33,8 @@ std::shared_ptr<CNNConvolutionDataSource> checked_source(
     std::shared_ptr<CNNConvolutionDataSource> source) {
   if (!source) fail({weights_class, "", "source", "null", "a data source", ""});
   if (source->dataType() != DataType::Float32) {
-    fail({weights_class, source->label(), "dataType", "another type",
-          "Float32", "Differences of rounded weights say nothing: check in float32."});
+    fail({weights_class, source->label(), "dataType", "another type", "Float32",
+          "Differences of rounded weights say nothing: check in float32."});
   }
   return source;
 }
@@ -145,10 +145,7 @@ std::vector<CheckedVariable> CheckedGraph::variables() const {
   std::vector<CheckedVariable> all;
   for (const std::string& label : varying_) {
     const ImageBatch& batch = images_.at(label);
-    const Image one = batch.front();
-    all.push_back({label,
-                   {batch.size(), one.height(), one.width(), one.featureChannels()},
-                   batch.read_floats()});
+    all.push_back({label, detail::shape_of(detail::extents_of(batch)), batch.read_floats()});
   }
   for (const auto& source : weights_) {
     for (auto& variable : source->variables()) all.push_back(std::move(variable));
@@ -165,11 +162,7 @@ std::vector<ImageBatch> CheckedGraph::inputs_of(const NNGraph& graph, const Chec
       inputs.push_back(given);
       continue;
     }
-    const Image one = given.front();
-    const CheckedImages extents{.count = given.size(),
-                                .height = one.height(),
-                                .width = one.width(),
-                                .featureChannels = one.featureChannels()};
+    const CheckedImages extents = detail::extents_of(given);
     inputs.push_back(detail::upload(device_, extents, ImageFeatureChannelFormat::Float32,
                                     point.at(static_cast<std::size_t>(place - varying_.begin()))));
   }

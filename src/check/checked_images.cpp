@@ -11,6 +11,14 @@ std::size_t count_of(const CheckedImages& images) {
   return images.count * images.height * images.width * images.featureChannels;
 }
 
+CheckedImages extents_of(const ImageBatch& images) {
+  const Image one = images.front();
+  return {.count = images.size(),
+          .height = one.height(),
+          .width = one.width(),
+          .featureChannels = one.featureChannels()};
+}
+
 std::vector<std::size_t> shape_of(const CheckedImages& images) {
   return {images.count, images.height, images.width, images.featureChannels};
 }

@@ -10,6 +10,8 @@
 namespace cermet::detail {
 
 [[nodiscard]] std::size_t count_of(const CheckedImages& images);
+/// As many and as large as these, Float32.
+[[nodiscard]] CheckedImages extents_of(const ImageBatch& images);
 /// Batch, height, width, channels.
 [[nodiscard]] std::vector<std::size_t> shape_of(const CheckedImages& images);
 [[nodiscard]] std::vector<float> values_of(const CheckedImages& images);

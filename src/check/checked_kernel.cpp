@@ -52,20 +52,12 @@ auto reload(Forward& forward, Gradient* gradient, bool has_biases) {
 
 }  // namespace
 
-CheckedEncode::CheckedEncode(const Device& device, ImageFeatureChannelFormat format)
-    : device_(device), format_(format), queue_(device.makeCommandQueue()) {}
+CheckedEncode::CheckedEncode(const Device& device)
+    : device_(device), queue_(device.makeCommandQueue()) {}
 
 std::vector<float> CheckedEncode::results(const CheckedPoint& point) {
-  return read(point, ImageFeatureChannelFormat::Float32);
-}
-std::vector<float> CheckedEncode::results_in_format(const CheckedPoint& point) {
-  return read(point, format_);
-}
-
-std::vector<float> CheckedEncode::read(const CheckedPoint& point,
-                                       ImageFeatureChannelFormat format) {
   CommandBuffer buffer = commands();
-  const ImageBatch results = encode(buffer, point, format);
+  const ImageBatch results = encode(buffer, point, ImageFeatureChannelFormat::Float32);
   finish(buffer);
   return results.read_floats();
 }
@@ -136,8 +128,7 @@ std::optional<CheckedKernel::Parameters> CheckedKernel::scale_parameters() const
 CheckedKernel::CheckedKernel(std::shared_ptr<CNNKernel> forward,
                              std::shared_ptr<CNNGradientKernel> gradient,
                              const CheckedImages& source)
-    : CheckedEncode(detail::common_device("CheckedKernel", forward.get(), {gradient.get()}),
-                    source.format),
+    : CheckedEncode(detail::common_device("CheckedKernel", forward.get(), {gradient.get()})),
       forward_(std::move(forward)),
       gradient_(std::move(gradient)),
       source_(source) {
@@ -207,11 +198,7 @@ CheckedPoint CheckedKernel::gradients(const CheckedPoint& point,
   }
   CommandBuffer buffer = commands();
   const Run run = forward(buffer, point, source_.format);
-  const Image one = run.result.front();
-  const CheckedImages extents{.count = run.result.size(),
-                              .height = one.height(),
-                              .width = one.width(),
-                              .featureChannels = one.featureChannels()};
+  const CheckedImages extents = detail::extents_of(run.result);
   const ImageBatch given = upload(device(), extents, source_.format, incoming);
   // The gradients of soft-max are written by the result; its values stand in for the source's.
   const bool by_result = dynamic_cast<CNNSoftMaxGradient*>(gradient_.get()) != nullptr ||
@@ -232,7 +219,7 @@ CheckedPoint CheckedKernel::gradients(const CheckedPoint& point,
 CheckedBatchNormalization::CheckedBatchNormalization(
     const Device& device, std::shared_ptr<CNNBatchNormalizationDataSource> dataSource,
     const NNNeuronDescriptor& fusedNeuronDescriptor, const CheckedImages& source)
-    : CheckedEncode(device, source.format),
+    : CheckedEncode(device),
       forward_(device, std::move(dataSource), fusedNeuronDescriptor),
       statistics_(device),
       sums_(device, fusedNeuronDescriptor),
@@ -296,8 +283,7 @@ CheckedBinaryKernel::CheckedBinaryKernel(std::shared_ptr<CNNBinaryKernel> forwar
                                          const CheckedImages& primary,
                                          const CheckedImages& secondary)
     : CheckedEncode(detail::common_device("CheckedBinaryKernel", forward.get(),
-                                          {primaryGradient.get(), secondaryGradient.get()}),
-                    primary.format),
+                                          {primaryGradient.get(), secondaryGradient.get()})),
       forward_(std::move(forward)),
       gradients_{std::move(primaryGradient), std::move(secondaryGradient)},
       sources_{primary, secondary} {
@@ -337,11 +323,7 @@ CheckedPoint CheckedBinaryKernel::gradients(const CheckedPoint& point,
   }
   CommandBuffer buffer = commands();
   const Run run = forward(buffer, point, sources_[0].format);
-  const Image one = run.result.front();
-  const CheckedImages extents{.count = run.result.size(),
-                              .height = one.height(),
-                              .width = one.width(),
-                              .featureChannels = one.featureChannels()};
+  const CheckedImages extents = detail::extents_of(run.result);
   const ImageBatch given = upload(device(), extents, sources_[0].format, incoming);
   std::array<ImageBatch, 2> found;
   for (std::size_t k = 0; k < 2; ++k) {

@@ -128,11 +128,7 @@ std::unique_ptr<Differentiable> forward_loss(const Device& device, const Setting
                          target = upload(device, labels, float32, point[1]);
         StateBatch states;
         const ImageBatch loss = encode(commands, source, target, &states);
-        const Image one = loss.front();
-        const CheckedImages extents{.count = loss.size(),
-                                    .height = one.height(),
-                                    .width = one.width(),
-                                    .featureChannels = one.featureChannels()};
+        const CheckedImages extents = extents_of(loss);
         const ImageBatch given = upload(device, extents, float32, incoming);
         const ImageBatch found = by_prediction->encodeBatch(commands, given, source, target,
                                                             weights_batch(), states),

@@ -30,24 +30,18 @@ struct CheckedImages {
 class CheckedEncode : public Differentiable {
  public:
   [[nodiscard]] std::vector<float> results(const CheckedPoint& point) final;
-  /// Results of an encode on images of the format that is checked.
-  [[nodiscard]] std::vector<float> results_in_format(const CheckedPoint& point);
 
  protected:
-  CheckedEncode(const Device& device, ImageFeatureChannelFormat format);
+  explicit CheckedEncode(const Device& device);
   /// Encodes the forward pass on images of this format and returns its results.
   [[nodiscard]] virtual ImageBatch encode(const CommandBuffer& commandBuffer,
                                           const CheckedPoint& point,
                                           ImageFeatureChannelFormat format) = 0;
   [[nodiscard]] const Device& device() const { return device_; }
-  [[nodiscard]] ImageFeatureChannelFormat format() const { return format_; }
   [[nodiscard]] CommandBuffer commands() const { return queue_.makeCommandBuffer(); }
 
  private:
-  [[nodiscard]] std::vector<float> read(const CheckedPoint& point,
-                                        ImageFeatureChannelFormat format);
   Device device_;
-  ImageFeatureChannelFormat format_;
   CommandQueue queue_;
 };
 
