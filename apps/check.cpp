@@ -6,7 +6,11 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <memory>
 #include <optional>
+#include <string_view>
 
 #include "cermet/check/kernel_check.h"
 #include "cermet/core/error.h"
@@ -20,12 +24,12 @@ using Format = cermet::ImageFeatureChannelFormat;
 
 constexpr double float32_tolerance = 1e-3, float16_tolerance = 1e-2;
 constexpr double value_tolerance = 1e-5;  // of results, against another device
-constexpr std::size_t sweep_elements = 16;
+constexpr std::size_t usual_elements = 64, sweep_elements = 16;
 
 // ---- Reading the options ------------------------------------------------------------------------
 
 [[noreturn]] void refuse(std::string_view option, std::string got, std::string needed) {
-  cermet::fail({"cermet check", "", option, std::move(got), std::move(needed), ""});
+  cermet::fail({"check", "", option, std::move(got), std::move(needed), ""});
 }
 
 std::optional<double> number_in(std::string_view text) {
@@ -43,26 +47,31 @@ CheckSettings settings_in(const std::vector<std::string>& words) {
                            ? std::nullopt
                            : number_in(std::string_view(word).substr(equals + 1));
     if (!value) refuse("--set", fmt::format("\"{}\"", word), "name=number, as kernelWidth=3");
-    settings[word.substr(0, equals)] = *value;
+    if (!settings.emplace(word.substr(0, equals), *value).second)
+      refuse("--set", fmt::format("\"{}\" twice", word.substr(0, equals)), "each name once");
   }
   return settings;
 }
 
 CheckedImages images_in(const std::string& text) {
   CheckedImages images;
-  std::size_t* const extents[]{&images.count, &images.height, &images.width,
-                               &images.featureChannels};
-  const char* at = text.data();
-  const char* const end = text.data() + text.size();
-  for (std::size_t* extent : extents) {
-    const auto [next, problem] = std::from_chars(at, end, *extent);
-    const bool is_last = extent == extents[3];
-    if (problem != std::errc() || *extent == 0 ||
-        (is_last ? next != end : next == end || *next != 'x'))
+  const char *at = text.data(), *const end = at + text.size();
+  const auto extent = [&](char behind) {
+    std::size_t value = 0;
+    const auto [next, problem] = std::from_chars(at, end, value);
+    const bool is_last = behind == '\0';
+    if (problem != std::errc() || value == 0 ||
+        (is_last ? next != end : next == end || *next != behind)) {
       refuse("--images", fmt::format("\"{}\"", text),
              "images x height x width x channels, as 2x7x5x3");
-    at = next + 1;
-  }
+    }
+    at = is_last ? next : next + 1;
+    return value;
+  };
+  images.count = extent('x');
+  images.height = extent('x');
+  images.width = extent('x');
+  images.featureChannels = extent('\0');
   return images;
 }
 
@@ -103,35 +112,52 @@ class Checker {
     std::vector<cermet::CheckedGradient> gradients;
     double values = 0;  // largest difference from the reference, of the largest result
     bool passed = true;
+    /// NaN if any is.
     [[nodiscard]] double error() const {
       double most = values;
-      for (const auto& one : gradients) most = std::max(most, one.error);
+      for (const auto& one : gradients)
+        if (!(one.error <= most)) most = one.error;
       return most;
     }
   };
+  using Made = std::unique_ptr<cermet::Differentiable>;
 
-  [[nodiscard]] Found run(const Case& one, std::size_t elements) const {
+  /// Throws InvalidArgument where the kernel refuses its settings or the images.
+  [[nodiscard]] Made make(const Case& one) const {
+    Made computation = cermet::make_check(device_, one.kernel, one.settings, one.images);
+    static_cast<void>(computation->results(point_of(*computation)));
+    return computation;
+  }
+  [[nodiscard]] Found run(const Case& one, cermet::Differentiable& computation) const {
     Found found;
-    const auto computation = cermet::make_check(device_, one.kernel, one.settings, one.images);
     if (cermet::has_gradient(one.kernel)) {
       cermet::GradientCheckOptions options;
       options.seed = one.images.seed;
-      options.elements = elements;
+      options.elements = command_.elements.value_or(command_.all ? sweep_elements : usual_elements);
       options.tolerance = tolerance(one);
-      found.gradients = cermet::check_gradient(*computation, options);
+      found.gradients = cermet::check_gradient(computation, options);
     }
-    const auto reference = cermet::make_check(reference_, one.kernel, one.settings, one.images);
-    found.values = difference(*computation, *reference);
+    const Made reference = cermet::make_check(reference_, one.kernel, one.settings, one.images);
+    found.values = difference(computation, *reference);
     found.passed = cermet::passed(found.gradients) && found.values <= value_tolerance;
     return found;
   }
 
+  /// The command that checks this case again.
   [[nodiscard]] std::string repeat(const Case& one) const {
     std::string text = fmt::format("cermet check --kernel {}{} --images {}", one.kernel,
                                    settings_text(one.settings), images_text(one.images));
     if (one.images.format == Format::Float16) text += " --format float16";
     if (one.images.seed != 1) text += fmt::format(" --seed {}", one.images.seed);
-    if (!command_.device.empty()) text += fmt::format(" --device {}", command_.device);
+    if (command_.elements || command_.all)
+      text += fmt::format(" --elements {}", command_.elements.value_or(sweep_elements));
+    if (command_.tolerance) text += fmt::format(" --tolerance {}", *command_.tolerance);
+    const char* const chosen = std::getenv("CERMET_DEVICE");
+    if (!command_.device.empty()) {
+      text += fmt::format(" --device {}", command_.device);
+    } else if (chosen != nullptr && *chosen != '\0') {
+      text += fmt::format(" --device {}", chosen);
+    }
     return text;
   }
 
@@ -147,13 +173,17 @@ class Checker {
 
  private:
   [[nodiscard]] double tolerance(const Case& one) const {
-    if (command_.tolerance > 0) return command_.tolerance;
+    if (command_.tolerance) return *command_.tolerance;
     return one.images.format == Format::Float16 ? float16_tolerance : float32_tolerance;
+  }
+  static cermet::CheckedPoint point_of(const cermet::Differentiable& computation) {
+    cermet::CheckedPoint point;
+    for (auto& variable : computation.variables()) point.push_back(std::move(variable.values));
+    return point;
   }
   /// Of the results in float32, of the size of the largest; NaN and infinities must be the same.
   static double difference(cermet::Differentiable& a, cermet::Differentiable& b) {
-    cermet::CheckedPoint point;
-    for (auto& variable : a.variables()) point.push_back(std::move(variable.values));
+    const cermet::CheckedPoint point = point_of(a);
     const std::vector<float> x = a.results(point), y = b.results(point);
     if (x.size() != y.size()) return std::numeric_limits<double>::infinity();
     double most = 0, size = 0;
@@ -208,30 +238,43 @@ std::vector<Case> sweep(const std::string& kernel, std::uint64_t seed) {
   return all;
 }
 
-/// A line for each kernel, and everything about a case that failed.
-int check_cases(const Checker& checker, const std::string& kernel, const std::vector<Case>& cases,
-                std::size_t elements) {
+/// A line for each kernel, and everything about a case that failed. Not every pair of settings
+/// makes a kernel: those are counted as refused, and a kernel that refuses all of them fails.
+int check_cases(const Checker& checker, const std::string& kernel, const std::vector<Case>& cases) {
   std::size_t passed = 0, failed = 0, refused = 0;
   double worst = 0;
+  std::string refusal;
+  const auto fail_with = [&](const Case& one, const std::exception& problem) {
+    ++failed;
+    fmt::print("{}{}, {}\n  FAILED: {}\nrepeat: {}\n", one.kernel, settings_text(one.settings),
+               images_text(one.images), problem.what(), checker.repeat(one));
+  };
   for (const Case& one : cases) {
+    Checker::Made computation;
     try {
-      const Checker::Found found = checker.run(one, elements);
-      worst = std::max(worst, found.error());
+      computation = checker.make(one);
+    } catch (const cermet::InvalidArgument& problem) {
+      ++refused;
+      refusal = problem.what();
+      continue;
+    } catch (const std::exception& problem) {
+      fail_with(one, problem);
+      continue;
+    }
+    try {
+      const Checker::Found found = checker.run(one, *computation);
+      if (!(found.error() <= worst)) worst = found.error();
       if (found.passed) {
         ++passed;
       } else {
         ++failed;
         checker.print(one, found);
       }
-    } catch (const cermet::InvalidArgument& problem) {
-      ++refused;
-      if (!one.settings.empty()) continue;  // not every pair of values makes a kernel
-      if (cases.size() == 1) {
-        ++failed;
-        fmt::print("{}\n  refused: {}\n", one.kernel, problem.what());
-      }
+    } catch (const std::exception& problem) {
+      fail_with(one, problem);
     }
   }
+  if (passed + failed == 0) fmt::print("{}\n  refused: {}\n", kernel, refusal);
   const std::string others = refused > 0 ? fmt::format(", {} refused", refused) : "";
   fmt::print("{:<38} {:>5} passed, {} failed{}, largest error {:.1e}{}\n", kernel, passed, failed,
              others, worst, cermet::has_gradient(kernel) ? "" : " (no gradient)");
@@ -239,8 +282,8 @@ int check_cases(const Checker& checker, const std::string& kernel, const std::ve
   return failed == 0 && passed > 0 ? 0 : 1;
 }
 
-void list() {
-  for (const std::string& kernel : cermet::checked_kernels()) {
+void list(const std::vector<std::string>& kernels) {
+  for (const std::string& kernel : kernels) {
     fmt::print("{}{}\n ", kernel, cermet::has_gradient(kernel) ? "" : " (no gradient)");
     for (const CheckSetting& setting : cermet::check_settings(kernel))
       fmt::print(" {}={}", setting.name, setting.value);
@@ -251,29 +294,36 @@ void list() {
 }  // namespace
 
 int check(const CheckCommand& command) {
+  const bool is_one = !command.kernel.empty();
+  if (is_one) static_cast<void>(cermet::check_settings(command.kernel));  // refuses unknown names
+  const std::vector<std::string> kernels =
+      is_one ? std::vector{command.kernel} : cermet::checked_kernels();
   if (command.list) {
-    list();
+    list(kernels);
     return 0;
   }
-  CheckedImages images = images_in(command.images);
-  images.format = format_in(command.format);
-  images.seed = command.seed;
+  if (command.all && (command.images || command.format || !command.settings.empty())) {
+    refuse("--all", "with --images, --format or --set",
+           "without them: it goes through all of them");
+  }
   const CheckSettings settings = settings_in(command.settings);
+  if (!settings.empty() && !is_one)
+    refuse("--set", "without --kernel", "one kernel, whose settings these are");
+  CheckedImages images = command.images ? images_in(*command.images) : CheckedImages();
+  if (command.format) images.format = format_in(*command.format);
+  images.seed = command.seed;
   const Checker checker(command);
-  if (!command.kernel.empty() && !command.all) {
+  if (is_one && !command.all) {
     const Case one{command.kernel, settings, images};
-    const Checker::Found found = checker.run(one, command.elements);
+    const Checker::Found found = checker.run(one, *checker.make(one));
     checker.print(one, found);
     return found.passed ? 0 : 1;
   }
-  if (!settings.empty())
-    refuse("--set", "without --kernel", "one kernel, whose settings these are");
   int result = 0;
-  for (const std::string& kernel : cermet::checked_kernels()) {
-    if (!command.kernel.empty() && kernel != command.kernel) continue;
-    const auto cases =
-        command.all ? sweep(kernel, command.seed) : std::vector<Case>{{kernel, {}, images}};
-    result |= check_cases(checker, kernel, cases, command.all ? sweep_elements : command.elements);
+  for (const std::string& kernel : kernels) {
+    result |= check_cases(
+        checker, kernel,
+        command.all ? sweep(kernel, command.seed) : std::vector<Case>{{kernel, {}, images}});
   }
   return result;
 }

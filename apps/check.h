@@ -2,17 +2,18 @@
 // The command `cermet check`.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 struct CheckCommand {
-  std::string kernel;                 // empty: every one
-  std::vector<std::string> settings;  // name=value
-  std::string images = "2x7x5x3";
-  std::string format = "float32", device;
+  std::string kernel;                         // empty: every one
+  std::vector<std::string> settings;          // name=value
+  std::optional<std::string> images, format;  // absent: 2x7x5x3, float32
+  std::string device;
   std::uint64_t seed = 1;
-  std::size_t elements = 64;
-  double tolerance = 0;  // 0: that of the format
+  std::optional<std::size_t> elements;  // absent: 64, in a sweep 16
+  std::optional<double> tolerance;      // absent: that of the format
   bool all = false, list = false;
 };
 

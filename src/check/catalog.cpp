@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 
 namespace cermet {
 namespace {
@@ -62,24 +64,41 @@ std::unique_ptr<Differentiable> make_check(const Device& device, std::string_vie
     }
     place->second = value;
   }
-  return entry.make(device, detail::Settings(std::move(complete)), images);
+  return entry.make(device, detail::Settings(entry.kernel, std::move(complete)), images);
 }
 
 // ---- One source ---------------------------------------------------------------------------------
 
 namespace detail {
+
+std::int64_t Settings::whole(const std::string& name) const {
+  constexpr double most = 0x1p53;
+  const double value = values_.at(name);
+  if (!(std::abs(value) <= most) || value != std::trunc(value))
+    fail({kernel_, "", name, fmt::format("{}", value), "a whole number", ""});
+  return static_cast<std::int64_t>(value);
+}
+
+std::size_t Settings::size(const std::string& name) const {
+  constexpr std::int64_t most = 1 << 20;
+  const std::int64_t value = whole(name);
+  if (value < 0 || value > most)
+    fail({kernel_, "", name, fmt::format("{}", value), fmt::format("0 to {}", most), ""});
+  return static_cast<std::size_t>(value);
+}
+
 namespace {
 
 const std::vector<CheckSetting>& placement() {
   static const std::vector<CheckSetting> settings{
       {"edgeMode", 0, {1}},
-      {"offsetX", 0, {}},
-      {"offsetY", 0, {}},
-      {"destinationWidth", 0, {}},
-      {"destinationHeight", 0, {}},
-      {"paddingMethod", -1, {}},
+      {"offsetX", 0, {1}},
+      {"offsetY", 0, {-1}},
+      {"destinationWidth", 0, {2}},
+      {"destinationHeight", 0, {3}},
+      {"paddingMethod", -1, {static_cast<double>(NNPaddingMethod::SizeValidOnly)}},
       {"sourceFeatureChannelOffset", 0, {}},
-      {"sourceFeatureChannelMaxCount", 0, {}},
+      {"sourceFeatureChannelMaxCount", 0, {2}},
   };
   return settings;
 }
@@ -87,10 +106,10 @@ const std::vector<CheckSetting>& placement() {
 void place(CNNKernel& kernel, const Settings& s) {
   kernel.setEdgeMode(s.choice<ImageEdgeMode>("edgeMode"));
   kernel.setOffset({s.choice<std::ptrdiff_t>("offsetX"), s.choice<std::ptrdiff_t>("offsetY"), 0});
-  if (s["paddingMethod"] >= 0)
+  if (s.whole("paddingMethod") >= 0)
     kernel.setPadding(NNDefaultPadding::padding(s.choice<NNPaddingMethod>("paddingMethod")));
   kernel.setSourceFeatureChannelOffset(s.size("sourceFeatureChannelOffset"));
-  if (s["sourceFeatureChannelMaxCount"] > 0)
+  if (s.size("sourceFeatureChannelMaxCount") > 0)
     kernel.setSourceFeatureChannelMaxCount(s.size("sourceFeatureChannelMaxCount"));
 }
 
@@ -108,7 +127,7 @@ CatalogEntry unary_check(std::string_view kernel, std::vector<CheckSetting> sett
             const KernelPair pair = make(device, s, images);
             place(*pair.forward, s);
             auto check = std::make_unique<CheckedKernel>(pair.forward, pair.gradient, images);
-            if (s["destinationWidth"] > 0 || s["destinationHeight"] > 0) {
+            if (s.size("destinationWidth") > 0 || s.size("destinationHeight") > 0) {
               // The size by the policy says how many channels there are; it also sets an offset.
               const Offset offset = pair.forward->offset();
               const Image source(
@@ -118,7 +137,7 @@ CatalogEntry unary_check(std::string_view kernel, std::vector<CheckSetting> sett
                   pair.forward->destinationImageDescriptor(std::array{source}, {});
               pair.forward->setOffset(offset);
               const auto extent = [&](const std::string& name, std::size_t otherwise) {
-                return s[name] > 0 ? s.size(name) : otherwise;
+                return s.size(name) > 0 ? s.size(name) : otherwise;
               };
               check->setDestination(extent("destinationHeight", planned.height),
                                     extent("destinationWidth", planned.width),

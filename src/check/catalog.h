@@ -11,25 +11,28 @@
 
 namespace cermet::detail {
 
-/// The settings of one check: every name that is asked for is there.
+/// The settings of one check: every name that is asked for is there. Throws InvalidArgument in the
+/// name of the kernel for numbers that are not whole where they must be.
 class Settings {
  public:
-  explicit Settings(CheckSettings values) : values_(std::move(values)) {}
+  Settings(std::string_view kernel, CheckSettings values)
+      : kernel_(kernel), values_(std::move(values)) {}
   [[nodiscard]] double operator[](const std::string& name) const { return values_.at(name); }
   [[nodiscard]] float number(const std::string& name) const {
     return static_cast<float>(values_.at(name));
   }
-  /// Negative values become sizes that no kernel takes.
-  [[nodiscard]] std::size_t size(const std::string& name) const {
-    return static_cast<std::size_t>(static_cast<std::ptrdiff_t>(values_.at(name)));
-  }
-  [[nodiscard]] bool flag(const std::string& name) const { return values_.at(name) != 0; }
+  [[nodiscard]] std::int64_t whole(const std::string& name) const;
+  /// From 0 to 2^20.
+  [[nodiscard]] std::size_t size(const std::string& name) const;
+  [[nodiscard]] bool flag(const std::string& name) const { return whole(name) != 0; }
   template <class E>
   [[nodiscard]] E choice(const std::string& name) const {
-    return static_cast<E>(static_cast<std::int64_t>(values_.at(name)));
+    return static_cast<E>(whole(name));
   }
+  [[nodiscard]] std::string_view kernel() const { return kernel_; }
 
  private:
+  std::string_view kernel_;
   CheckSettings values_;
 };
 
@@ -54,6 +57,14 @@ using PairMaker = std::function<KernelPair(const Device& device, const Settings&
                                            const CheckedImages& images)>;
 [[nodiscard]] CatalogEntry unary_check(std::string_view kernel, std::vector<CheckSetting> settings,
                                        PairMaker make, bool has_gradient = true);
+
+/// All cases of an enum up to the last.
+template <class E>
+[[nodiscard]] std::vector<double> cases_to(E last) {
+  std::vector<double> cases;
+  for (double one = 0; one <= static_cast<double>(last); ++one) cases.push_back(one);
+  return cases;
+}
 
 // The families.
 [[nodiscard]] Catalog operator_checks();

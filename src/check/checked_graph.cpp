@@ -1,11 +1,12 @@
 #include "cermet/check/checked_graph.h"
 
 #include <algorithm>
-#include <array>
+#include <functional>
 
 #include "cermet/core/error.h"
 #include "cermet/nn/optimizer.h"
 #include "check/checked_images.h"
+#include "cnn/loaded.h"
 
 namespace cermet {
 namespace {
@@ -32,6 +33,8 @@ std::vector<NNImageNodePtr> nodes_of(const std::map<std::string, NNImageNodePtr>
 std::shared_ptr<CNNConvolutionDataSource> checked_source(
     std::shared_ptr<CNNConvolutionDataSource> source) {
   if (!source) fail({weights_class, "", "source", "null", "a data source", ""});
+  if (!source->descriptor())
+    fail({weights_class, source->label(), "descriptor", "null", "a descriptor", ""});
   if (source->dataType() != DataType::Float32) {
     fail({weights_class, source->label(), "dataType", "another type", "Float32",
           "Differences of rounded weights say nothing: check in float32."});
@@ -45,18 +48,16 @@ std::shared_ptr<CNNConvolutionDataSource> checked_source(
 
 CheckedWeights::CheckedWeights(std::shared_ptr<CNNConvolutionDataSource> source)
     : source_(checked_source(std::move(source))) {
-  if (!source_->load()) {
-    fail({weights_class, source_->label(), "load", "false", "true",
-          "Let the data source load its weights."});
-  }
+  const detail::Loaded loaded(*source_, weights_class, source_->label(), "source", "weights");
   const auto* weights = static_cast<const float*>(source_->weights());
+  if (weights == nullptr)
+    fail({weights_class, source_->label(), "weights", "null", "the weights", ""});
   weights_.assign(weights, weights + weight_count(*descriptor()));
   if (const float* biases = source_->biasTerms())
     biases_.assign(biases, biases + descriptor()->outputFeatureChannels());
-  source_->purge();
 }
 
-/// 0 - (-1) * gradient, by the optimiser that takes a plain step.
+/// What was there - (-1) * gradient, by the optimiser that takes a plain step.
 std::shared_ptr<CNNConvolutionWeightsAndBiasesState> CheckedWeights::update(
     const CommandBuffer& commandBuffer,
     const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
@@ -69,18 +70,25 @@ std::shared_ptr<CNNConvolutionWeightsAndBiasesState> CheckedWeights::update(
     return std::make_shared<CNNConvolutionWeightsAndBiasesState>(
         zeros(weights_.size()), zeros(descriptor()->outputFeatureChannels()));
   };
+  const auto before = gradient_ ? gradient_ : state();
   gradient_ = state();
   NNOptimizerStochasticGradientDescent(device, -1.0F)
-      .encode(commandBuffer, gradientState, state(), {}, gradient_);
+      .encode(commandBuffer, gradientState, before, {}, gradient_);
   return nullptr;
 }
 
 bool CheckedWeights::update(
     const std::shared_ptr<CNNConvolutionGradientState>& gradientState,
     const std::shared_ptr<CNNConvolutionWeightsAndBiasesState>& /*sourceState*/) {
-  host_gradient_ = {detail::first_of(gradientState->gradientForWeights(), weights_.size())};
+  CheckedPoint found{detail::first_of(gradientState->gradientForWeights(), weights_.size())};
   if (!biases_.empty())
-    host_gradient_.push_back(detail::first_of(gradientState->gradientForBiases(), biases_.size()));
+    found.push_back(detail::first_of(gradientState->gradientForBiases(), biases_.size()));
+  if (host_gradient_.empty()) {
+    host_gradient_ = std::move(found);
+    return false;
+  }
+  for (std::size_t i = 0; i < found.size(); ++i)
+    std::ranges::transform(host_gradient_[i], found[i], host_gradient_[i].begin(), std::plus<>());
   return false;
 }
 
@@ -98,6 +106,8 @@ std::vector<CheckedVariable> CheckedWeights::variables() const {
 void CheckedWeights::assign(std::vector<float> weights, std::vector<float> biases) {
   weights_ = std::move(weights);
   biases_ = std::move(biases);
+  gradient_.reset();
+  host_gradient_.clear();
 }
 
 CheckedPoint CheckedWeights::gradients() const {
@@ -118,6 +128,7 @@ CheckedGraph::CheckedGraph(const Device& device, const NNImageNodePtr& loss,
                            const std::map<std::string, ImageBatch>& images,
                            std::vector<std::shared_ptr<CheckedWeights>> weights)
     : device_(device),
+      queue_(device.makeCommandQueue()),
       loss_(device, loss),
       gradient_(device, nodes_of(gradients), std::vector<bool>(gradients.size(), true)),
       images_(images),
@@ -181,7 +192,7 @@ void CheckedGraph::assign_weights(const CheckedPoint& point) {
 std::vector<float> CheckedGraph::results(const CheckedPoint& point) {
   assign_weights(point);
   if (!weights_.empty()) loss_.reloadFromDataSources();
-  CommandBuffer commands = device_.makeCommandQueue().makeCommandBuffer();
+  CommandBuffer commands = queue_.makeCommandBuffer();
   const ImageBatch loss = loss_.encodeBatch(commands, inputs_of(loss_, point));
   detail::finish(commands);
   return loss.read_floats();
@@ -190,7 +201,7 @@ std::vector<float> CheckedGraph::results(const CheckedPoint& point) {
 CheckedPoint CheckedGraph::gradients(const CheckedPoint& point, const std::vector<float>&) {
   assign_weights(point);
   if (!weights_.empty()) gradient_.reloadFromDataSources();
-  CommandBuffer commands = device_.makeCommandQueue().makeCommandBuffer();
+  CommandBuffer commands = queue_.makeCommandBuffer();
   std::vector<ImageBatch> others;
   const ImageBatch first =
       gradient_.encodeBatch(commands, inputs_of(gradient_, point), {}, &others, nullptr);

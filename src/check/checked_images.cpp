@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "cermet/core/error.h"
 #include "check/random_values.h"
 
@@ -24,10 +26,7 @@ std::vector<std::size_t> shape_of(const CheckedImages& images) {
 }
 
 std::vector<float> values_of(const CheckedImages& images) {
-  std::vector<float> values(count_of(images));
-  RandomValues random(images.seed);
-  for (float& value : values) value = random.uniform(images.low, images.high);
-  return values;
+  return random_values(count_of(images), images.seed, images.low, images.high);
 }
 
 ImageBatch upload(const Device& device, const CheckedImages& images,
@@ -56,16 +55,25 @@ void finish(CommandBuffer& commands) {
 }
 
 void check_images(std::string_view checker, const CheckedImages& images) {
-  if (count_of(images) == 0) {
+  constexpr double most = 1 << 28;
+  double values = 1;  // as a size it could overflow
+  for (const std::size_t extent :
+       {images.count, images.height, images.width, images.featureChannels})
+    values *= static_cast<double>(extent);
+  if (values < 1 || values > most) {
     fail({checker, "", "images",
           fmt::format("{} of {}x{}x{}", images.count, images.height, images.width,
                       images.featureChannels),
-          "at least one pixel", ""});
+          fmt::format("1 to {} values", most), ""});
   }
   if (images.format != ImageFeatureChannelFormat::Float32 &&
       images.format != ImageFeatureChannelFormat::Float16) {
     fail({checker, "", "format", fmt::format("{}", static_cast<int>(images.format)),
           "Float32 or Float16", "Integers have no gradient."});
+  }
+  if (!std::isfinite(images.low) || !std::isfinite(images.high)) {
+    fail({checker, "", "low and high", fmt::format("{} and {}", images.low, images.high),
+          "finite numbers", ""});
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "cermet/cnn/arithmetic.h"
 #include "cermet/cnn/batch_normalization.h"
@@ -200,7 +201,7 @@ CheckedPoint CheckedKernel::gradients(const CheckedPoint& point,
   const Run run = forward(buffer, point, source_.format);
   const CheckedImages extents = detail::extents_of(run.result);
   const ImageBatch given = upload(device(), extents, source_.format, incoming);
-  // The gradients of soft-max are written by the result; its values stand in for the source's.
+  // The gradient kernels of soft-max take the result where others take the source.
   const bool by_result = dynamic_cast<CNNSoftMaxGradient*>(gradient_.get()) != nullptr ||
                          dynamic_cast<CNNLogSoftMaxGradient*>(gradient_.get()) != nullptr;
   const ImageBatch gradient =
@@ -224,9 +225,9 @@ CheckedBatchNormalization::CheckedBatchNormalization(
       statistics_(device),
       sums_(device, fusedNeuronDescriptor),
       gradient_(device, fusedNeuronDescriptor),
-      source_(source),
-      values_(detail::values_of(source)) {
+      source_(source) {
   detail::check_images("CheckedBatchNormalization", source_);
+  values_ = detail::values_of(source_);
   if (source_.featureChannels != forward_.numberOfFeatureChannels()) {
     detail::complain_about(forward_, "featureChannels", fmt::format("{}", source_.featureChannels),
                            fmt::format("{}", forward_.numberOfFeatureChannels()),
@@ -288,6 +289,9 @@ CheckedBinaryKernel::CheckedBinaryKernel(std::shared_ptr<CNNBinaryKernel> forwar
       gradients_{std::move(primaryGradient), std::move(secondaryGradient)},
       sources_{primary, secondary} {
   for (const CheckedImages& images : sources_) detail::check_images("CheckedBinaryKernel", images);
+  if (primary.format != secondary.format) {
+    fail({"CheckedBinaryKernel", "", "format", "of two kinds", "one format for both sources", ""});
+  }
   forward_->setDestinationImageAllocator(Image::defaultAllocator());
   for (const auto& gradient : gradients_)
     if (gradient) gradient->setDestinationImageAllocator(Image::defaultAllocator());

@@ -3,6 +3,8 @@
 #include <functional>
 #include <numeric>
 
+#include "cermet/core/error.h"
+#include "check/checked_images.h"
 #include "check/random_values.h"
 
 namespace cermet::detail {
@@ -19,12 +21,15 @@ void for_each_row(const Matrix& matrix, Visit&& visit) {
 
 CheckedVariable random_variable(std::string name, std::vector<std::size_t> shape,
                                 std::uint64_t seed, double low, double high) {
-  CheckedVariable variable{std::move(name), std::move(shape), {}};
-  variable.values.resize(std::accumulate(variable.shape.begin(), variable.shape.end(),
-                                         std::size_t{1}, std::multiplies<>()));
-  RandomValues random(seed);
-  for (float& value : variable.values) value = random.uniform(low, high);
-  return variable;
+  const std::size_t count =
+      std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
+  return {std::move(name), std::move(shape), random_values(count, seed, low, high)};
+}
+
+void check_matrices(std::string_view kernel, const CheckedImages& images) {
+  check_images(kernel, images);
+  if (images.format != ImageFeatureChannelFormat::Float32)
+    fail({kernel, "", "format", "Float16", "Float32: matrices of checks have no other", ""});
 }
 
 Matrix make_matrix(const Device& device, std::size_t rows, std::size_t columns) {

@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-#include "cermet/check/gradient_check.h"
+#include "cermet/check/checked_kernel.h"
 #include "cermet/core/matrix.h"
 
 namespace cermet::detail {
@@ -40,6 +40,9 @@ class CheckedFunctions final : public Differentiable {
 /// Random values of a variable of this shape.
 [[nodiscard]] CheckedVariable random_variable(std::string name, std::vector<std::size_t> shape,
                                               std::uint64_t seed, double low, double high);
+
+/// As check_images; matrices of checks are Float32.
+void check_matrices(std::string_view kernel, const CheckedImages& images);
 
 // Float32 matrices with their own row strides, and what they hold without gaps.
 [[nodiscard]] Matrix make_matrix(const Device& device, std::size_t rows, std::size_t columns);

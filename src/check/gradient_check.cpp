@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <limits>
 #include <numeric>
 #include <optional>
+#include <string_view>
 
 #include "cermet/core/error.h"
 #include "check/random_values.h"
@@ -75,16 +78,22 @@ class Quotients {
     x = static_cast<float>(static_cast<double>(middle) + step);
     Side found{x, computation_.results(point_)};
     x = middle;
+    if (found.results.size() != middle_.size()) {
+      refuse("results", fmt::format("{} near the point", found.results.size()),
+             fmt::format("{}, as at the point", middle_.size()),
+             "Return as many at every point from Differentiable::results.");
+    }
     return found;
   }
   [[nodiscard]] Quotient quotient(const Side& right, const Side& left) const {
-    constexpr double rounding = 0x1p-22;  // of a result: four times that of its last place
+    constexpr double rounding = 0x1p-22;  // of a result: four times half of its last place
     double sum = 0, squares = 0;
     for (std::size_t i = 0; i < incoming_.size(); ++i) {
-      const double above = right.results.at(i), below = left.results.at(i), e = incoming_[i];
+      const double above = right.results[i], below = left.results[i], e = incoming_[i];
       if (above == below || e == 0) continue;
+      const double most = e * std::max(std::abs(above), std::abs(below));
       sum += e * (above - below);
-      squares += e * above * e * above;
+      squares += most * most;
     }
     const double width = right.x - left.x;
     return {sum / width, rounding * std::sqrt(squares) / width};
@@ -109,7 +118,7 @@ double unit_of(const std::vector<float>& values) {
 class Estimate {
  public:
   Estimate(Quotients& quotients, std::size_t variable, std::size_t element, double unit)
-      : quotients_(quotients), variable_(variable), element_(element), step_(unit * 0x1p-4) {}
+      : quotients_(quotients), variable_(variable), element_(element), step_(unit * 0x1p-3) {}
 
   /// Halves the step until two extrapolations differ by at most `relative` of their size, or of
   /// `scale` if that is more, besides what rounding explains.
@@ -118,24 +127,29 @@ class Estimate {
       const double before = extrapolated_.value;
       refine();
       const double close = relative * std::max(scale, std::abs(extrapolated_.value));
-      if (level_ >= 3 && std::abs(extrapolated_.value - before) <= close + extrapolated_.noise)
+      const bool is_finite =
+          std::isfinite(extrapolated_.value) && std::isfinite(extrapolated_.noise);
+      if (level_ >= 3 && is_finite &&
+          std::abs(extrapolated_.value - before) <= close + extrapolated_.noise)
         return extrapolated_;
     }
     return std::nullopt;
   }
   /// Whether two finer steps stay within `close` of `value`, and both sides agree: not so next to a
-  /// kink, and at one.
+  /// kink, and at one, where the sides differ by as much at every step.
   bool stays_near(double value, double close) {
     for (int i = 0; i < 2; ++i) {
       refine();
       if (!(std::abs(extrapolated_.value - value) <= close + extrapolated_.noise)) return false;
     }
-    const Quotient bend = quotients_.bend(variable_, element_, step_);
-    return std::abs(bend.value) <= close + bend.noise;
+    const Quotient wide = quotients_.bend(variable_, element_, step_),
+                   near = quotients_.bend(variable_, element_, step_ / 2);
+    const double jump = 2 * near.value - wide.value;  // what is left at step 0
+    return std::abs(jump) <= close + 2 * near.noise + wide.noise;
   }
 
  private:
-  static constexpr int levels = 9;
+  static constexpr int levels = 10;
   /// A quotient at half the step, and the extrapolation from it and the one before.
   void refine() {
     const Quotient coarse = fine_;
@@ -160,10 +174,14 @@ double distance(const Quotient& expected, double got) {
   return difference <= expected.noise ? 0 : difference - expected.noise;
 }
 
-double largest(const std::vector<float>& values) {
-  double most = 0;
-  for (const float value : values) most = std::max(most, std::abs(static_cast<double>(value)));
-  return most;
+/// The index of the value that is furthest from 0, or of the first that is not finite.
+std::size_t largest(const std::vector<float>& values) {
+  std::size_t place = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i])) return i;
+    if (std::abs(values[i]) > std::abs(values[place])) place = i;
+  }
+  return place;
 }
 
 std::string position(const std::vector<std::size_t>& shape, std::size_t index) {
@@ -175,90 +193,132 @@ std::string position(const std::vector<std::size_t>& shape, std::size_t index) {
   return text;
 }
 
-}  // namespace
-
-std::vector<CheckedGradient> check_gradient(Differentiable& computation,
-                                            const GradientCheckOptions& options) {
-  if (!(options.tolerance > 0))
-    refuse("tolerance", fmt::format("{}", options.tolerance), "above 0", "");
-  const std::vector<CheckedVariable> variables = computation.variables();
+CheckedPoint point_of(const std::vector<CheckedVariable>& variables) {
+  if (variables.empty())
+    refuse("variables", "none", "one or more", "Return them from Differentiable::variables.");
   CheckedPoint point;
   for (const CheckedVariable& variable : variables) {
-    if (count_of(variable.shape) != variable.values.size()) {
+    if (variable.values.empty() || count_of(variable.shape) != variable.values.size()) {
       refuse(variable.name, fmt::format("{} values", variable.values.size()),
-             fmt::format("{}, the product of its shape", count_of(variable.shape)),
+             fmt::format("{}, the product of its shape, and not 0", count_of(variable.shape)),
              "Return as many from Differentiable::variables.");
     }
+    if (!std::ranges::all_of(variable.values, [](float value) { return std::isfinite(value); }))
+      refuse(variable.name, "not finite", "finite values", "");
     point.push_back(variable.values);
   }
-  const std::vector<float> results = computation.results(point);
-  if (const std::vector<float> again = computation.results(point);
-      again.size() != results.size() ||
+  return point;
+}
+
+/// The results at the point, which must be a function of it.
+std::vector<float> results_at(Differentiable& computation, const CheckedPoint& point) {
+  std::vector<float> results = computation.results(point);
+  if (!std::ranges::any_of(results, [](float result) { return std::isfinite(result); })) {
+    refuse("results", fmt::format("{}, none of them finite", results.size()), "a finite one",
+           "Check at a point inside the function's domain.");
+  }
+  const std::vector<float> again = computation.results(point);
+  if (again.size() != results.size() ||
       std::memcmp(again.data(), results.data(), results.size() * sizeof(float)) != 0) {
     refuse("results", "other values at the same point", "a function of the point",
            "A dropout draws another mask each time: leave it out, or set its encode_number.");
   }
+  return results;
+}
+
+/// Ones where the gradient is that of the sum. Else random, and 0 for results outside a function's
+/// domain, which have no derivative.
+std::vector<float> incoming_for(const std::vector<float>& results, bool takes_incoming,
+                                std::uint64_t seed) {
   std::vector<float> incoming(results.size(), 1.0F);
-  if (computation.takes_incoming()) {
-    // Another sequence than that of the values: a normalisation's gradient of its own source is 0.
-    // Results outside a function's domain have no derivative.
-    detail::RandomValues random(~options.seed);
-    for (std::size_t i = 0; i < incoming.size(); ++i) {
-      const float value = random.uniform(-1, 1);
-      incoming[i] = std::isfinite(results[i]) ? value : 0.0F;
-    }
+  if (!takes_incoming) return incoming;
+  // Another sequence than that of the values: a normalisation's gradient of its own source is 0.
+  detail::RandomValues random(~seed);
+  for (std::size_t i = 0; i < incoming.size(); ++i) {
+    const float value = random.uniform(-1, 1);
+    incoming[i] = std::isfinite(results[i]) ? value : 0.0F;
   }
+  return incoming;
+}
+
+/// Fills in what a comparison of some elements finds.
+void compare(CheckedGradient& one, Quotients& quotients, std::size_t variable,
+             const std::vector<float>& values, const std::vector<float>& got,
+             const GradientCheckOptions& options) {
+  const std::size_t top = largest(got);
+  one.worst = top;
+  one.got = got[top];
+  if (!std::isfinite(got[top])) {
+    one.expected = one.error = std::numeric_limits<double>::quiet_NaN();
+    return;
+  }
+  auto elements = chosen(got.size(), options.elements, options.seed + variable + 1);
+  if (!std::ranges::binary_search(elements, top)) elements.back() = top;
+  double scale = std::abs(static_cast<double>(got[top]));
+  const double unit = unit_of(values);
+  struct Settled {
+    std::size_t element;
+    Quotient expected;
+  };
+  std::vector<Settled> settled;
+  for (const std::size_t element : elements) {
+    Estimate estimate(quotients, variable, element, unit);
+    const auto expected = estimate.settle(0.1 * options.tolerance, scale);
+    const double difference = expected ? distance(*expected, got[element]) : 0;
+    if (!expected || (difference > options.tolerance * scale &&
+                      !estimate.stays_near(expected->value, difference / 2))) {
+      ++one.undecided;
+      continue;
+    }
+    scale = std::max(scale, std::abs(expected->value));
+    settled.push_back({element, *expected});
+  }
+  for (const auto& [element, expected] : settled) {
+    const double difference = distance(expected, got[element]);
+    const double error = difference == 0 ? 0 : difference / scale;
+    if (error <= options.tolerance && expected.noise > options.tolerance * scale) {
+      ++one.lost;
+      continue;
+    }
+    ++one.checked;
+    if (one.checked > 1 && error <= one.error) continue;
+    one.error = error;
+    one.worst = element;
+    one.expected = expected.value;
+    one.got = got[element];
+  }
+  one.passed = one.error <= options.tolerance && 2 * (one.undecided + one.lost) <= elements.size();
+}
+
+}  // namespace
+
+std::vector<CheckedGradient> check_gradient(Differentiable& computation,
+                                            const GradientCheckOptions& options) {
+  if (!(options.tolerance > 0) || !std::isfinite(options.tolerance))
+    refuse("tolerance", fmt::format("{}", options.tolerance), "a number above 0", "");
+  const std::vector<CheckedVariable> variables = computation.variables();
+  const CheckedPoint point = point_of(variables);
+  const std::vector<float> results = results_at(computation, point);
+  const std::vector<float> incoming =
+      incoming_for(results, computation.takes_incoming(), options.seed);
   const CheckedPoint claimed = computation.gradients(point, incoming);
   if (claimed.size() != variables.size()) {
     refuse("gradients", fmt::format("{} tensors", claimed.size()),
            fmt::format("{}, one for each variable", variables.size()),
            "Return a gradient for each of Differentiable::variables.");
   }
-
   Quotients quotients(computation, point, incoming, results);
   std::vector<CheckedGradient> found;
   for (std::size_t v = 0; v < variables.size(); ++v) {
-    const std::vector<float>& got = claimed[v];
-    if (got.size() != point[v].size()) {
-      refuse("gradients", fmt::format("{} elements for {}", got.size(), variables[v].name),
+    if (claimed[v].size() != point[v].size()) {
+      refuse("gradients", fmt::format("{} elements for {}", claimed[v].size(), variables[v].name),
              fmt::format("{}", point[v].size()), "Return one for each value of the variable.");
     }
     CheckedGradient one{.name = variables[v].name, .shape = variables[v].shape};
-    double scale = largest(got);
-    struct Compared {
-      std::size_t element;
-      Quotient expected;
-    };
-    std::vector<Compared> compared;
-    const double unit = unit_of(point[v]);
-    const auto elements = chosen(got.size(), options.elements, options.seed + v + 1);
-    for (const std::size_t element : elements) {
-      Estimate estimate(quotients, v, element, unit);
-      const auto expected = estimate.settle(0.1 * options.tolerance, scale);
-      const double difference = expected ? distance(*expected, got[element]) : 0;
-      if (!expected || (difference > options.tolerance * scale &&
-                        !estimate.stays_near(expected->value, difference / 2))) {
-        ++one.undecided;
-        continue;
-      }
-      scale = std::max(scale, std::abs(expected->value));
-      compared.push_back({element, *expected});
-    }
-    one.checked = compared.size();
-    for (const auto& [element, expected] : compared) {
-      const double difference = distance(expected, got[element]);
-      const double error = difference == 0 ? 0 : difference / scale;
-      if (element != compared.front().element && !(error > one.error) && !std::isnan(error))
-        continue;
-      if (std::isnan(one.error)) break;
-      one.error = error;
-      one.worst = element;
-      one.expected = expected.value;
-      one.got = got[element];
-    }
-    one.passed = one.error <= options.tolerance && 2 * one.undecided <= elements.size();
+    compare(one, quotients, v, point[v], claimed[v], options);
     found.push_back(std::move(one));
   }
+  static_cast<void>(computation.results(point));  // what keeps the point is left at it
   return found;
 }
 
@@ -270,8 +330,9 @@ std::string text_of(const std::vector<CheckedGradient>& gradients) {
   std::string text;
   for (const CheckedGradient& one : gradients) {
     text += fmt::format("  {:<10} {:>4} of {:<6}", one.name, one.checked, count_of(one.shape));
-    if (one.undecided > 0) text += fmt::format(" ({} at kinks)", one.undecided);
-    if (one.checked > 0) {
+    if (one.undecided > 0) text += fmt::format(" ({} undecided)", one.undecided);
+    if (one.lost > 0) text += fmt::format(" ({} below rounding)", one.lost);
+    if (one.checked > 0 || std::isnan(one.error)) {
       text += fmt::format("  worst {}: expected {:.7g}, got {:.7g}, error {:.1e}",
                           position(one.shape, one.worst), one.expected, one.got, one.error);
     }

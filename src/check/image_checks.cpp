@@ -99,10 +99,8 @@ KernelPair plain(const Device& device, const Settings&, const CheckedImages&) {
 }  // namespace
 
 Catalog image_checks() {
-  constexpr auto most = static_cast<int>(CNNNeuronType::GeLU);
-  std::vector<double> types;
-  for (int type = 0; type <= most; ++type) types.push_back(type);
-  const std::vector<double> edges{0, 1, 2, 3, 4};
+  const std::vector<double> types = cases_to(CNNNeuronType::GeLU),
+                            edges = cases_to(ImageEdgeMode::Constant);
   Catalog all{
       unary_check("CNNPoolingMax", windows(), pooling<CNNPoolingMax, CNNPoolingMaxGradient>),
       unary_check("CNNPoolingAverage",

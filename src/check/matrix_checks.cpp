@@ -13,11 +13,13 @@ namespace {
 
 /// Rows and columns of the source, and what runs on it.
 struct Bench {
-  Bench(const Device& on, const CheckedImages& images)
+  Bench(const Device& on, const Settings& s, const CheckedImages& images)
       : device(on),
         queue(on.makeCommandQueue()),
         rows(images.height * images.width),
-        columns(images.featureChannels) {}
+        columns(images.featureChannels) {
+    check_matrices(s.kernel(), images);
+  }
   [[nodiscard]] Matrix source(const std::vector<float>& values) const {
     return make_matrix(device, rows, columns, values);
   }
@@ -45,9 +47,9 @@ CheckedVariable column_variable(const std::string& name, std::size_t columns,
 }
 
 template <class Forward, class Gradient>
-std::unique_ptr<Differentiable> softmax(const Device& device, const Settings&,
+std::unique_ptr<Differentiable> softmax(const Device& device, const Settings& s,
                                         const CheckedImages& images) {
-  const Bench bench(device, images);
+  const Bench bench(device, s, images);
   const auto forward = std::make_shared<Forward>(device);
   const auto gradient = std::make_shared<Gradient>(device);
   return std::make_unique<CheckedFunctions>(
@@ -71,7 +73,7 @@ std::unique_ptr<Differentiable> softmax(const Device& device, const Settings&,
 
 std::unique_ptr<Differentiable> neuron(const Device& device, const Settings& s,
                                        const CheckedImages& images) {
-  const Bench bench(device, images);
+  const Bench bench(device, s, images);
   const auto forward = std::make_shared<MatrixNeuron>(device);
   const auto gradient = std::make_shared<MatrixNeuronGradient>(device);
   const auto set = [&](auto& kernel) {
@@ -111,7 +113,7 @@ std::unique_ptr<Differentiable> neuron(const Device& device, const Settings& s,
 /// Without a neuron, whose gradient is MatrixNeuronGradient's.
 std::unique_ptr<Differentiable> fully_connected(const Device& device, const Settings& s,
                                                 const CheckedImages& images) {
-  const Bench bench(device, images);
+  const Bench bench(device, s, images);
   const auto forward = std::make_shared<MatrixFullyConnected>(device);
   const auto gradient = std::make_shared<MatrixFullyConnectedGradient>(device);
   forward->setAlpha(s["alpha"]);
@@ -146,7 +148,7 @@ std::unique_ptr<Differentiable> fully_connected(const Device& device, const Sett
 
 std::unique_ptr<Differentiable> batch_normalization(const Device& device, const Settings& s,
                                                     const CheckedImages& images) {
-  const Bench bench(device, images);
+  const Bench bench(device, s, images);
   const auto forward = std::make_shared<MatrixBatchNormalization>(device);
   const auto gradient = std::make_shared<MatrixBatchNormalizationGradient>(device);
   forward->setComputeStatistics(true);
@@ -197,8 +199,7 @@ std::unique_ptr<Differentiable> batch_normalization(const Device& device, const 
 
 Catalog matrix_checks() {
   const auto type = [](CNNNeuronType one) { return static_cast<double>(one); };
-  std::vector<double> types;
-  for (double one = 0; one <= type(CNNNeuronType::GeLU); ++one) types.push_back(one);
+  const std::vector<double> types = cases_to(CNNNeuronType::GeLU);
   return {
       {"MatrixSoftMax", true, {}, softmax<MatrixSoftMax, MatrixSoftMaxGradient>},
       {"MatrixLogSoftMax", true, {}, softmax<MatrixLogSoftMax, MatrixLogSoftMaxGradient>},

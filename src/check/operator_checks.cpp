@@ -64,6 +64,13 @@ CheckSetting setting_of(std::string_view name, const T& value, FieldRange range)
   return setting;
 }
 
+/// A number that a field holds, as it is or as one that its range refuses.
+std::int32_t field_value(const Settings& s, const std::string& name) {
+  constexpr std::int64_t least = std::numeric_limits<std::int32_t>::min(),
+                         most = std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>(std::clamp(s.whole(name), least, most));
+}
+
 template <class K>
 void add(Catalog& catalog) {
   if constexpr (OperatorForward<K>) {
@@ -78,7 +85,12 @@ void add(Catalog& catalog) {
         [](const Device& device, const Settings& s, const CheckedImages&) {
           Op op;
           for_each_field(op, [&](std::string_view name, auto& value, FieldRange) {
-            value = static_cast<std::remove_cvref_t<decltype(value)>>(s[std::string(name)]);
+            using T = std::remove_cvref_t<decltype(value)>;
+            if constexpr (std::is_floating_point_v<T>) {
+              value = s.number(std::string(name));
+            } else {
+              value = static_cast<T>(field_value(s, std::string(name)));
+            }
           });
           return KernelPair{std::make_shared<K>(device, op), gradient_for(device, op, Kernels{})};
         },

@@ -1,9 +1,9 @@
 #pragma once
 // Random numbers of checks: the same on every machine and with every standard library.
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace cermet::detail {
 
@@ -20,8 +20,8 @@ class RandomValues {
     return z ^ (z >> 31);
   }
   std::size_t below(std::size_t count) { return static_cast<std::size_t>(next() % count); }
-  /// An odd multiple of 1/512 of (low, high): Float16 holds it where they are -1 and 1, and it is
-  /// not 0.
+  /// `low` plus an odd multiple of (high - low)/512: Float16 holds it where they are -1 and 1, and
+  /// it is not 0 then.
   float uniform(double low, double high) {
     const auto k = static_cast<double>(next() % 256);
     return static_cast<float>(low + (high - low) * ((2 * k + 1) / 512));
@@ -30,5 +30,13 @@ class RandomValues {
  private:
   std::uint64_t state_;
 };
+
+inline std::vector<float> random_values(std::size_t count, std::uint64_t seed, double low,
+                                        double high) {
+  std::vector<float> values(count);
+  RandomValues random(seed);
+  for (float& value : values) value = random.uniform(low, high);
+  return values;
+}
 
 }  // namespace cermet::detail

@@ -7,23 +7,17 @@
 #include <vector>
 
 #include "cermet/cnn/convolution.h"
+#include "cermet/core/error.h"
 #include "check/random_values.h"
 
 namespace cermet::detail {
-
-inline std::vector<float> random_values(std::size_t count, std::uint64_t seed, double low,
-                                        double high) {
-  std::vector<float> values(count);
-  RandomValues random(seed);
-  for (float& value : values) value = random.uniform(low, high);
-  return values;
-}
 
 class RandomWeights final : public CNNConvolutionDataSource {
  public:
   RandomWeights(std::shared_ptr<const CNNConvolutionDescriptor> descriptor, std::size_t weights,
                 bool has_biases, std::uint64_t seed)
-      : descriptor_(std::move(descriptor)), weights_(random_values(weights, seed, -1, 1)) {
+      : descriptor_(std::move(descriptor)),
+        weights_(random_values(checked_count(weights), seed, -1, 1)) {
     if (has_biases) biases_ = random_values(descriptor_->outputFeatureChannels(), seed + 1, -1, 1);
   }
   [[nodiscard]] DataType dataType() const override { return DataType::Float32; }
@@ -39,6 +33,15 @@ class RandomWeights final : public CNNConvolutionDataSource {
   [[nodiscard]] std::string label() const override { return "random weights"; }
 
  private:
+  /// Each factor is at most 2^20, their product need not be.
+  static std::size_t checked_count(std::size_t weights) {
+    constexpr std::size_t most = std::size_t{1} << 28;
+    if (weights > most) {
+      fail({"check", "", "weights", std::to_string(weights), "at most " + std::to_string(most),
+            "Make the kernel smaller."});
+    }
+    return weights;
+  }
   std::shared_ptr<const CNNConvolutionDescriptor> descriptor_;
   std::vector<float> weights_, biases_;
 };

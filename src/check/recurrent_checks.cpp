@@ -110,6 +110,7 @@ class Sequence {
         rows_(images.height),
         inputs_(images.featureChannels),
         outputs_(s.size("outputFeatureChannels")) {
+    check_matrices(s.kernel(), images);
     layer_ = std::make_shared<RNNMatrixTrainingLayer>(
         device, Cell(s, inputs_, images.seed).descriptor(), &weights_);
     variables_.push_back(

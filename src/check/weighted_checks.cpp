@@ -17,8 +17,8 @@ std::vector<CheckSetting> convolution_settings(std::vector<CheckSetting> more) {
                                      {"strideInPixelsY", 1, {2, 3}},
                                      {"dilationRateX", 1, {2}},
                                      {"dilationRateY", 1, {2}},
-                                     {"outputFeatureChannels", 4, {1, 6, 16}},
-                                     {"groups", 1, {}},
+                                     {"outputFeatureChannels", 6, {1, 4, 16}},
+                                     {"groups", 1, {3}},
                                      {"biases", 1, {0}}};
   settings.insert(settings.end(), more.begin(), more.end());
   return settings;
@@ -33,8 +33,13 @@ void describe_window(CNNConvolutionDescriptor& descriptor, const Settings& s) {
 }
 /// Channels that are read: all, or as many as the setting says.
 std::size_t inputs_of(const Settings& s, const CheckedImages& images) {
-  const std::size_t most = s.size("sourceFeatureChannelMaxCount");
-  return most > 0 ? most : images.featureChannels - s.size("sourceFeatureChannelOffset");
+  const std::size_t most = s.size("sourceFeatureChannelMaxCount"),
+                    offset = s.size("sourceFeatureChannelOffset");
+  if (offset >= images.featureChannels) {
+    fail({s.kernel(), "", "sourceFeatureChannelOffset", std::to_string(offset),
+          "less than the " + std::to_string(images.featureChannels) + " feature channels", ""});
+  }
+  return most > 0 ? most : images.featureChannels - offset;
 }
 
 std::shared_ptr<RandomWeights> weights_of(const Settings& s, const CheckedImages& images) {
@@ -86,28 +91,6 @@ KernelPair fully_connected(const Device& device, const Settings& s, const Checke
 
 // ---- Normalisation ------------------------------------------------------------------------------
 
-class RandomScale final : public CNNBatchNormalizationDataSource {
- public:
-  RandomScale(std::size_t channels, float epsilon, std::uint64_t seed)
-      : gamma_(random_values(channels, seed, 0.5, 2)),
-        beta_(random_values(channels, seed + 1, -1, 1)),
-        epsilon_(epsilon) {}
-  [[nodiscard]] std::size_t numberOfFeatureChannels() const override { return gamma_.size(); }
-  [[nodiscard]] const float* gamma() override { return gamma_.data(); }
-  [[nodiscard]] const float* beta() override { return beta_.data(); }
-  [[nodiscard]] const float* mean() override { return nullptr; }
-  [[nodiscard]] const float* variance() override { return nullptr; }
-  [[nodiscard]] bool load() override { return true; }
-  void purge() override {}
-  [[nodiscard]] std::string label() const override { return "random scale"; }
-  [[nodiscard]] float epsilon() const override { return epsilon_; }
-
- private:
-  std::vector<float> gamma_, beta_;
-  float epsilon_;
-};
-
-/// The same for normalisations of images by themselves.
 template <class Base>
 class RandomScaleOf : public Base {
  public:
@@ -124,6 +107,14 @@ class RandomScaleOf : public Base {
  private:
   std::vector<float> gamma_, beta_;
   float epsilon_;
+};
+class RandomScale final : public RandomScaleOf<CNNBatchNormalizationDataSource> {
+ public:
+  using RandomScaleOf::RandomScaleOf;
+  [[nodiscard]] const float* mean() override { return nullptr; }
+  [[nodiscard]] const float* variance() override { return nullptr; }
+  [[nodiscard]] bool load() override { return true; }
+  void purge() override {}
 };
 class RandomGroups final : public RandomScaleOf<CNNGroupNormalizationDataSource> {
  public:

@@ -147,7 +147,6 @@ DescribedCell::DescribedCell(const RNNDescriptor& descriptor, const Kernel& kern
   cell.inputs = descriptor.inputFeatureChannels();
   cell.outputs = descriptor.outputFeatureChannels();
   cell.unit_inputs = descriptor.useLayerInputUnitTransformMode();
-  float32_weights = descriptor.useFloat32Weights();
   cell.direction = descriptor.layerSequenceDirection();
   for (const auto& [name, channels] :
        {std::pair{"inputFeatureChannels", cell.inputs}, {"outputFeatureChannels", cell.outputs}}) {
@@ -232,7 +231,8 @@ void take_neuron(Cell& cell, std::size_t gate, const NNNeuronDescriptor& neuron)
             cell.slopes.begin() + static_cast<std::ptrdiff_t>(gate * cell.outputs));
 }
 
-std::vector<std::vector<float>> load_matrices(DescribedCell& described, const Kernel& kernel) {
+std::vector<std::vector<float>> load_matrices(DescribedCell& described, const Kernel& kernel,
+                                              bool rounds_unspecified) {
   Cell& cell = described.cell;
   std::array<std::vector<float>, most_gates> biases;
   std::array<std::array<std::vector<float>, 3>, most_gates> weights;
@@ -252,8 +252,8 @@ std::vector<std::vector<float>> load_matrices(DescribedCell& described, const Ke
                                 : "1x1 pixels, " + std::to_string(columns) + " to " +
                                       std::to_string(cell.outputs) + " channels in one group");
       }
-      const auto loaded = ConvolutionWeights::load(
-          kernel.device(), *source, *shape, kernel.class_name(), described.rounds_unspecified());
+      const auto loaded = ConvolutionWeights::load(kernel.device(), *source, *shape,
+                                                   kernel.class_name(), rounds_unspecified);
       weights[gate][part] = loaded->weights.values<float>();
       if (!is_input) continue;
       if (loaded->biases) biases[gate] = loaded->biases.values<float>();

@@ -63,19 +63,16 @@ struct CellSources {
 struct DescribedCell {
   Cell cell;
   CellSources sources;
-  bool float32_weights = false;
 
-  /// Whether weights are rounded to half precision where their source does not say.
-  [[nodiscard]] bool rounds_unspecified() const {
-    return half_weights_when_unspecified() && !float32_weights;
-  }
   DescribedCell(const RNNDescriptor& descriptor, const Kernel& kernel);
 };
 
 /// The values of all matrices of a cell, each row-major, in the order of `Cell::matrices`: loaded
 /// from the sources, which must be of 1x1 pixels. Also completes the cell's neurons.
+/// `rounds_unspecified`: whether to half precision where a source does not say.
 [[nodiscard]] std::vector<std::vector<float>> load_matrices(DescribedCell& described,
-                                                            const Kernel& kernel);
+                                                            const Kernel& kernel,
+                                                            bool rounds_unspecified);
 
 /// The snapshot of a source's descriptor; throws where there is none or it is invalid.
 [[nodiscard]] std::shared_ptr<const ConvolutionShape> shape_of_source(

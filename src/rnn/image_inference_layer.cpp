@@ -190,8 +190,8 @@ ImageLayer load_layer(const RNNDescriptor& descriptor, const Kernel& kernel) {
                                   : std::to_string(inputs) + " to " + std::to_string(cell.outputs) +
                                         " channels, of stride 1 and without sub-pixels");
       }
-      auto weights = ConvolutionWeights::load(kernel.device(), *source, *shape, kernel.class_name(),
-                                              described.rounds_unspecified());
+      auto weights =
+          ConvolutionWeights::load(kernel.device(), *source, *shape, kernel.class_name());
       if (is_input) detail::take_neuron(cell, gate, shape->neuron);
       if (is_vector) {
         layer.diagonal.resize(cell.gate_channels());

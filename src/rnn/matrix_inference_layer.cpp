@@ -27,7 +27,7 @@ RNNMatrixInferenceLayer::RNNMatrixInferenceLayer(
 
 RNNMatrixInferenceLayer::RNNMatrixInferenceLayer(
     const Device& device, std::span<const std::shared_ptr<RNNDescriptor>> rnnDescriptors)
-    : Concrete(device), stack_(detail::RecurrentStack::of(rnnDescriptors, *this)) {
+    : Concrete(device), stack_(detail::RecurrentStack::of(rnnDescriptors, *this, true)) {
   detail::check_chain(*this, detail::cells_of(*stack_), true);
 }
 

@@ -226,7 +226,7 @@ RNNMatrixTrainingLayer::RNNMatrixTrainingLayer(const Device& device,
     : Concrete(device) {
   if (trainableWeights == nullptr)
     complain("trainableWeights", "null", "a list to append the weights to");
-  const auto loaded = detail::RecurrentStack::of({&rnnDescriptor, 1}, *this);
+  const auto loaded = detail::RecurrentStack::of({&rnnDescriptor, 1}, *this, false);
   auto own = std::make_shared<detail::RecurrentStack>();
   own->layers.emplace_back().cell = loaded->layers.front().cell;
   own->layers.front().slopes = loaded->layers.front().slopes;

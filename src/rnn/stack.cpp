@@ -71,7 +71,8 @@ PackedWeights RecurrentLayer::weights(Recording& recording) const {
 }
 
 std::shared_ptr<const RecurrentStack> RecurrentStack::of(
-    std::span<const std::shared_ptr<RNNDescriptor>> descriptors, const Kernel& kernel) {
+    std::span<const std::shared_ptr<RNNDescriptor>> descriptors, const Kernel& kernel,
+    bool can_round) {
   const auto refuse = [&](std::string_view argument, std::string got, std::string needed) {
     fail({kernel.class_name(), kernel.label(), argument, std::move(got), std::move(needed), ""});
   };
@@ -81,7 +82,9 @@ std::shared_ptr<const RecurrentStack> RecurrentStack::of(
     if (!descriptor) refuse("rnnDescriptor", "null", "a descriptor");
     DescribedCell described(*descriptor, kernel);
     RecurrentLayer layer;
-    layer.values = load_matrices(described, kernel);
+    const bool rounds =
+        can_round && half_weights_when_unspecified() && !descriptor->useFloat32Weights();
+    layer.values = load_matrices(described, kernel, rounds);
     layer.cell = std::move(described.cell);
     layer.move_to(kernel.device());
     stack->layers.push_back(std::move(layer));

@@ -27,9 +27,12 @@ struct RecurrentLayer {
 struct RecurrentStack {
   std::vector<RecurrentLayer> layers;
 
-  /// Of these descriptors and their sources. Throws InvalidArgument in the name of `kernel`.
+  /// Of these descriptors and their sources. `can_round`: whether half_weights_when_unspecified
+  /// counts, where a descriptor does not ask for float32. Throws InvalidArgument in the name of
+  /// `kernel`.
   static std::shared_ptr<const RecurrentStack> of(
-      std::span<const std::shared_ptr<RNNDescriptor>> descriptors, const Kernel& kernel);
+      std::span<const std::shared_ptr<RNNDescriptor>> descriptors, const Kernel& kernel,
+      bool can_round);
   /// To write or to read; `with_values`: with the weights. FileError for what no stack is.
   static std::shared_ptr<const RecurrentStack> code(
       Coder& coder, const std::shared_ptr<const RecurrentStack>& stack, bool with_values);

@@ -7,6 +7,7 @@
 #include "../harness/images.h"
 #include "../harness/recurrent.h"
 #include "cermet/cnn/convolution.h"
+#include "cermet/rnn/matrix_inference_layer.h"
 #include "cermet/rnn/matrix_training_layer.h"
 #include "cermet/rnn/single_gate.h"
 
@@ -58,19 +59,64 @@ TEST(ConvolutionSwitches, RoundUnspecifiedWeightsToHalf) {
   EXPECT_EQ(weights_of(before), (std::vector<float>{tenth, 2}));
 }
 
-TEST(ConvolutionSwitches, RoundWeightsOfRecurrentLayersUnlessTheyAreFloat32) {
-  const auto input_weight = [](bool float32) {
-    auto descriptor = RNNSingleGateDescriptor::createRNNSingleGateDescriptor(1, 2);
-    descriptor->setInputWeights(source());
-    descriptor->setUseFloat32Weights(float32);
-    std::vector<Matrix> weights;
-    const RNNMatrixTrainingLayer layer(device(), descriptor, &weights);
-    return weights.at(0).data().values<float>().at(weights.at(0).offset() / sizeof(float));
-  };
-  EXPECT_EQ(input_weight(false), tenth);
+TEST(ConvolutionSwitches, GiveWayToASourceThatSays) {
   const HalfWeights on;
-  EXPECT_EQ(input_weight(false), tenth_in_half);
-  EXPECT_EQ(input_weight(true), tenth);
+  class Float32Source final : public CNNConvolutionDataSource {
+   public:
+    [[nodiscard]] DataType dataType() const override { return DataType::Float32; }
+    [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override {
+      return CNNConvolutionDescriptor::cnnConvolutionDescriptor(1, 1, 1, 2);
+    }
+    [[nodiscard]] const void* weights() override { return values_.data(); }
+    [[nodiscard]] const float* biasTerms() override { return nullptr; }
+    [[nodiscard]] bool load() override { return true; }
+    void purge() override {}
+    [[nodiscard]] std::string label() const override { return ""; }
+    [[nodiscard]] std::optional<DataType> kernelWeightsDataType() const override {
+      return DataType::Float32;
+    }
+
+   private:
+    std::vector<float> values_{tenth, 2};
+  };
+  EXPECT_EQ(weights_of(CNNConvolution(device(), std::make_shared<Float32Source>())),
+            (std::vector<float>{tenth, 2}));
+}
+
+std::shared_ptr<RNNSingleGateDescriptor> recurrent(bool float32) {
+  auto descriptor = RNNSingleGateDescriptor::createRNNSingleGateDescriptor(1, 2);
+  descriptor->setInputWeights(source());
+  descriptor->setUseFloat32Weights(float32);
+  return descriptor;
+}
+
+/// 1 * W + b of the first channel.
+float inferred(bool float32) {
+  const RNNMatrixInferenceLayer layer(device(), recurrent(float32));
+  const auto matrix = [](std::size_t columns) {
+    return Matrix(device(), MatrixDescriptor::matrixDescriptor(1, columns, 16, DataType::Float32));
+  };
+  const Matrix x = matrix(1), y = matrix(2);
+  const float one = 1;
+  x.data().copy_in(&one, sizeof(one), x.offset());
+  CommandBuffer buffer = Bench::with(2).queue.makeCommandBuffer();
+  layer.encodeSequence(buffer, std::vector{x}, std::vector{y}, nullptr, nullptr);
+  finish(buffer);
+  return y.data().values<float>().at(y.offset() / sizeof(float)) - tenth;
+}
+
+TEST(ConvolutionSwitches, RoundWeightsOfRecurrentInferenceUnlessTheyAreFloat32) {
+  EXPECT_NEAR(inferred(false), tenth, 1e-7);
+  const HalfWeights on;
+  EXPECT_NEAR(inferred(false), tenth_in_half, 1e-7);
+  EXPECT_NEAR(inferred(true), tenth, 1e-7);
+}
+
+TEST(ConvolutionSwitches, LeaveWeightsOfRecurrentTrainingAlone) {
+  const HalfWeights on;
+  std::vector<Matrix> weights;
+  const RNNMatrixTrainingLayer layer(device(), recurrent(false), &weights);
+  EXPECT_EQ(weights.at(0).data().values<float>().at(weights.at(0).offset() / sizeof(float)), tenth);
 }
 
 struct Gradients {

@@ -81,6 +81,13 @@ TEST(CheckedGraph, LeavesTheSourcesAsTheyWere) {
   EXPECT_EQ(before, std::vector<float>(after, after + 9 * 2 * 6)) << source.label();
 }
 
+TEST(CheckedGraph, FindsTheSameTwice) {
+  CheckedGraph graph = CheckedNetwork(NNTrainingStyle::UpdateDeviceGPU).check();
+  const auto first = check_gradient(graph), second = check_gradient(graph);
+  EXPECT_TRUE(passed(first));
+  EXPECT_EQ(text_of(first), text_of(second));
+}
+
 TEST(CheckedGraph, SaysWhatIsMissing) {
   expect_refusal(
       [] {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,14 @@ namespace cermet {
 /// changed, and its `update` is not called.
 class CheckedWeights final : public CNNConvolutionDataSource {
  public:
-  /// Throws InvalidArgument for null, for weights that are not Float32, and where `load` answers
-  /// false.
+  /// Throws InvalidArgument for null, for a source without descriptor or weights or with others
+  /// than Float32, and where `load` answers false.
   explicit CheckedWeights(std::shared_ptr<CNNConvolutionDataSource> source);
 
   [[nodiscard]] DataType dataType() const override { return DataType::Float32; }
+  [[nodiscard]] std::optional<DataType> kernelWeightsDataType() const override {
+    return DataType::Float32;
+  }
   [[nodiscard]] std::shared_ptr<const CNNConvolutionDescriptor> descriptor() const override {
     return source_->descriptor();
   }
@@ -43,7 +47,8 @@ class CheckedWeights final : public CNNConvolutionDataSource {
   // For checks.
   [[nodiscard]] std::vector<CheckedVariable> variables() const;
   void assign(std::vector<float> weights, std::vector<float> biases);
-  /// Of the weights, and of the biases if there are any, as the last encode left them.
+  /// Of the weights, and of the biases if there are any: sums over all nodes with this source, of
+  /// the encodes since `assign`.
   [[nodiscard]] CheckedPoint gradients() const;
 
  private:
@@ -80,6 +85,7 @@ class CheckedGraph final : public Differentiable {
   void assign_weights(const CheckedPoint& point);
 
   Device device_;
+  CommandQueue queue_;
   NNGraph loss_, gradient_;
   std::vector<std::string> varying_;  // labels, in the order of the variables
   std::map<std::string, ImageBatch> images_;

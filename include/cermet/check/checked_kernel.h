@@ -21,7 +21,7 @@ struct CheckedImages {
   /// Float32 or Float16. Differences are always taken of results in float32; the gradient that is
   /// compared with them is computed on images of this format.
   ImageFeatureChannelFormat format = ImageFeatureChannelFormat::Float32;
-  /// Values are odd multiples of (high - low)/512 between these.
+  /// Values are low plus odd multiples of (high - low)/512.
   double low = -1, high = 1;
   std::uint64_t seed = 1;
 };
@@ -29,7 +29,7 @@ struct CheckedImages {
 /// What checks of image kernels have in common: differences are taken of results in float32.
 class CheckedEncode : public Differentiable {
  public:
-  [[nodiscard]] std::vector<float> results(const CheckedPoint& point) final;
+  [[nodiscard]] std::vector<float> results(const CheckedPoint& point) override;
 
  protected:
   explicit CheckedEncode(const Device& device);
@@ -138,7 +138,8 @@ class CheckedBatchNormalization final : public CheckedEncode {
 /// operand, else its own. Variables are "primary" and "secondary".
 class CheckedBinaryKernel final : public CheckedEncode {
  public:
-  /// Null gradient kernels: results alone can be asked. Throws InvalidArgument as CheckedKernel.
+  /// Null gradient kernels: results alone can be asked. Throws InvalidArgument as CheckedKernel,
+  /// and for images of two formats.
   CheckedBinaryKernel(std::shared_ptr<CNNBinaryKernel> forward,
                       std::shared_ptr<CNNGradientKernel> primaryGradient,
                       std::shared_ptr<CNNGradientKernel> secondaryGradient,

@@ -46,9 +46,11 @@ class Differentiable {
 
 struct GradientCheckOptions {
   /// The largest error that passes: |expected - got|, less what the rounding of float32 results may
-  /// have added to the quotient, divided by the largest element of the variable's gradient.
+  /// have added to the quotient, divided by the largest element of the variable's gradient, claimed
+  /// or expected. Gradients that are computed in half precision need 1e-2.
   double tolerance = 1e-3;
-  /// How many elements of each variable are compared, chosen by `seed`; 0: all.
+  /// How many elements of each variable are compared, chosen by `seed`, the largest among them; 0:
+  /// all.
   std::size_t elements = 64;
   /// Of the choice and of the incoming gradient.
   std::uint64_t seed = 1;
@@ -58,22 +60,28 @@ struct GradientCheckOptions {
 struct CheckedGradient {
   std::string name;
   std::vector<std::size_t> shape;
-  /// Elements that were compared, and others whose difference quotients did not settle: a result
-  /// has a kink or a jump there.
-  std::size_t checked = 0, undecided = 0;
+  /// Elements that were compared.
+  std::size_t checked = 0;
+  /// Elements whose difference quotients did not settle: a result has a kink or a jump there.
+  std::size_t undecided = 0;
+  /// Elements whose derivative is smaller than what rounding of the results may have added: nothing
+  /// speaks against the claimed value, and nothing for it. Fewer results in a sum help.
+  std::size_t lost = 0;
   /// The largest error, and the element that has it, an index into the values.
   double error = 0;
   std::size_t worst = 0;
   double expected = 0, got = 0;
-  /// Whether no error is above the tolerance, and at most half of the elements are undecided.
+  /// Whether no error is above the tolerance, and at least half of the elements were compared. A
+  /// claimed gradient that is not finite fails, with NaN for the error.
   bool passed = false;
 };
 
 /// Compares the claimed gradient with difference quotients: central differences at steps that are
-/// halved until they and their extrapolation agree. The incoming gradient is random, and 0 for
-/// results that are not finite. Throws
-/// InvalidArgument where the sizes that the computation returns do not fit, or a tolerance is not
-/// above 0.
+/// halved until they and their extrapolation agree. The incoming gradient is ones where
+/// `takes_incoming` is false, else random, and 0 for results that are not finite. Leaves the
+/// computation at its point. Throws InvalidArgument for variables that are empty or not finite,
+/// results of which none is finite or that differ at one point, sizes that do not fit, and a
+/// tolerance that is not above 0.
 [[nodiscard]] std::vector<CheckedGradient> check_gradient(Differentiable& computation,
                                                           const GradientCheckOptions& options = {});
 /// Whether all passed.

@@ -29,9 +29,10 @@ using CheckSettings = std::map<std::string, double>;
 /// Whether the kernel has a gradient; others have results alone.
 [[nodiscard]] bool has_gradient(std::string_view kernel);
 /// The kernel and its gradient, made for a device with these settings. Of kernels of matrices
-/// `images.count` is the number of matrices, or of steps of a sequence, `height` that of rows and
-/// `featureChannels` that of columns. Throws InvalidArgument for what the kernel refuses, a setting
-/// that it does not have, and a name that is none.
+/// height x width are the rows and `featureChannels` the columns; `count` has no meaning. Of
+/// sequences `count` is the number of steps and `height` that of the rows of each; `width` has no
+/// meaning. Both are Float32. Throws InvalidArgument for what the kernel refuses, a setting that it
+/// does not have, and a name that is none.
 [[nodiscard]] std::unique_ptr<Differentiable> make_check(const Device& device,
                                                          std::string_view kernel,
                                                          const CheckSettings& settings = {},

@@ -278,9 +278,8 @@ class CNNConvolutionDataSource : public Codable {
 
 /// Whether weights are rounded to half precision where a data source's `kernelWeightsDataType` is
 /// absent, as the original does it, instead of keeping the source's own precision (spec:
-/// convolution 3(6)). A setting of the process: of all kernels, graphs and recurrent layers that
-/// load weights from then on; of recurrent layers not where `useFloat32Weights` is set. Default
-/// false.
+/// convolution 3(6)). A setting of the process: of all kernels, graphs and recurrent layers for
+/// inference that load weights from then on. Default false.
 [[nodiscard]] bool half_weights_when_unspecified();
 void set_half_weights_when_unspecified(bool half);
 

@@ -73,8 +73,9 @@ class RNNDescriptor {
   /// Bias and neuron of the sources remain. Default false.
   [[nodiscard]] bool useLayerInputUnitTransformMode() const { return unit_transform_; }
   void setUseLayerInputUnitTransformMode(bool use) { unit_transform_ = use; }
-  /// Whether weights stay float32 under half_weights_when_unspecified; without it they do in any
-  /// case. Default false.
+  /// Of RNNMatrixInferenceLayer: whether weights stay float32 under half_weights_when_unspecified.
+  /// RNNImageInferenceLayer ignores it, and RNNMatrixTrainingLayer keeps float32 in any case.
+  /// Default false.
   [[nodiscard]] bool useFloat32Weights() const { return float32_weights_; }
   void setUseFloat32Weights(bool use) { float32_weights_ = use; }
   /// Of bidirectional encodes alone. Default Forward.
