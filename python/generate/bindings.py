@@ -37,7 +37,7 @@ class Writer:
         """`py::arg` with the default of C++."""
         name, text, type_ = argument.name, argument.parameter.default, argument.type.value()
         if text is None:
-            return f'py::arg("{name}")'
+            return f'py::arg("{name}")' + (".none(false)" if argument.role == "object" else "")
         if type_.name in ("std::span", "std::vector", "ImageBatch", "StateBatch"):
             return f'py::arg_v("{name}", py::tuple(), "()")'
         nothing = text in ("nullptr", "{}") and type_.name in ("std::shared_ptr", "std::optional", "std::function")
@@ -66,7 +66,9 @@ class Writer:
 
     def parameters(self, overload):
         types = {"floats": "Floats", "list": "const py::list&"}
-        parts = [types.get(a.role, str(a.type)) + " " + self.cpp_name(a) for a in overload.shown()]
+        shared = lambda a: f"const std::shared_ptr<{a.type.name}>&"  # noqa: E731
+        named = lambda a: shared(a) if a.role == "object" else types.get(a.role, str(a.type))  # noqa: E731
+        parts = [named(a) + " " + self.cpp_name(a) for a in overload.shown()]
         return parts + (["bool"] if overload.flag() else [])
 
     def call_arguments(self, overload):
@@ -86,6 +88,8 @@ class Writer:
                 parts.append("&" + name)
             elif a.role == "items":
                 parts.append(f"{name}.data()")
+            elif a.role == "object":
+                parts.append(f"*{name}")
             elif a.role == "items_count":
                 parts.append(f"{a.count}.size()")
             elif a.role == "in":

@@ -25,7 +25,8 @@ class Argument:
     parameter: object
     type: Type
     # in, out, list (of an initialiser: what is appended to), floats (a pointer to numbers), count (of the floats before),
-    # items (a pointer to objects), items_count (of the items behind)
+    # items (a pointer to objects), items_count (of the items behind), object (a reference to what Python may have
+    # derived from: its shared pointer knows the Python object)
     role: str = "in"
     count: str = ""  # C++ expression: how many floats; of an items_count the name of the items
 
@@ -41,7 +42,7 @@ class Overload:
     init_of_template: bool = False
 
     def shown(self):
-        return [a for a in self.arguments if a.role in ("in", "floats", "list", "items")]
+        return [a for a in self.arguments if a.role in ("in", "floats", "list", "items", "object")]
 
     def outs(self):
         return [a for a in self.arguments if a.role == "out"]

@@ -367,6 +367,8 @@ class Surface:
             mutable = type_.reference == "&" and not type_.const
             if mutable and not self.is_bound(type_.name):
                 raise Unbound(f"{place}: no rule for the reference {argument.parameter.name}")
+            if mutable and type_.name in self.classes and self.classes[type_.name].subclassable:
+                argument.role = "object"
 
     def count_of_result(self, function, owner, place):
         lineage = self.lineage(owner)

@@ -34,7 +34,7 @@ class PythonSide {
 /// Classes that Python can derive from; `shared_ptr`s to them keep the Python object.
 template <class T>
 concept Subclassable = std::derived_from<T, Codable> || std::derived_from<T, HeapProvider> ||
-    std::derived_from<T, Handle>;
+    std::derived_from<T, Handle> || std::derived_from<T, Differentiable>;
 template <class E>
 concept PythonEnum = std::is_enum_v<E> && requires {
   EnumName<E>::value;
