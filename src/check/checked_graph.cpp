@@ -26,6 +26,7 @@ std::vector<NNImageNodePtr> nodes_of(const std::map<std::string, NNImageNodePtr>
           "trainingGraph returns the ends of the gradient chain."});
   }
   std::vector<NNImageNodePtr> nodes;
+  nodes.reserve(gradients.size());
   for (const auto& [label, node] : gradients) nodes.push_back(node);
   return nodes;
 }
@@ -125,13 +126,13 @@ CheckedPoint CheckedWeights::gradients() const {
 
 CheckedGraph::CheckedGraph(const Device& device, const NNImageNodePtr& loss,
                            const std::map<std::string, NNImageNodePtr>& gradients,
-                           const std::map<std::string, ImageBatch>& images,
+                           std::map<std::string, ImageBatch> images,
                            std::vector<std::shared_ptr<CheckedWeights>> weights)
     : device_(device),
       queue_(device.makeCommandQueue()),
       loss_(device, loss),
       gradient_(device, nodes_of(gradients), std::vector<bool>(gradients.size(), true)),
-      images_(images),
+      images_(std::move(images)),
       weights_(std::move(weights)) {
   for (const auto& [label, node] : gradients) varying_.push_back(label);
   for (NNGraph* graph : {&loss_, &gradient_}) {

@@ -187,7 +187,7 @@ std::size_t largest(const std::vector<float>& values) {
 std::string position(const std::vector<std::size_t>& shape, std::size_t index) {
   std::string text;
   for (auto extent = shape.rbegin(); extent != shape.rend(); ++extent) {
-    text = fmt::format("[{}]", index % *extent) + text;
+    text.insert(0, fmt::format("[{}]", index % *extent));
     index /= *extent;
   }
   return text;

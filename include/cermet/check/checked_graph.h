@@ -70,7 +70,7 @@ class CheckedGraph final : public Differentiable {
   /// Throws InvalidArgument where an input has no handle or no images, and where a node is invalid.
   CheckedGraph(const Device& device, const NNImageNodePtr& loss,
                const std::map<std::string, NNImageNodePtr>& gradients,
-               const std::map<std::string, ImageBatch>& images,
+               std::map<std::string, ImageBatch> images,
                std::vector<std::shared_ptr<CheckedWeights>> weights = {});
 
   [[nodiscard]] std::vector<CheckedVariable> variables() const override;
