@@ -126,15 +126,23 @@ int run(int argc, char** argv) {
   auto* check_command =
       app.add_subcommand("check", "Compare gradients of kernels with difference quotients");
   CheckCommand checked;
+  // An unsigned option would take -1 for a huge number.
+  const auto not_negative = [](const std::string& text) {
+    return text.starts_with('-') ? "got " + text + ", needed a number from 0 on" : std::string();
+  };
   check_command->add_option("--kernel", checked.kernel, "A forward class; default: every one");
   check_command->add_option("--set", checked.settings,
                             "name=value of a parameter, as often as needed; --list names them");
   check_command->add_option("--images", checked.images,
                             "Images x height x width x feature channels; default 2x7x5x3");
   check_command->add_option("--format", checked.format, "float32 (default) or float16");
-  check_command->add_option("--seed", checked.seed, "Of all values")->capture_default_str();
-  check_command->add_option("--elements", checked.elements,
-                            "Of each tensor to compare; 0: all of them; default 64, with --all 16");
+  check_command->add_option("--seed", checked.seed, "Of all values")
+      ->check(not_negative)
+      ->capture_default_str();
+  check_command
+      ->add_option("--elements", checked.elements,
+                   "Of each tensor to compare; 0: all of them; default 64, with --all 16")
+      ->check(not_negative);
   check_command->add_option("--tolerance", checked.tolerance,
                             "Of the largest element of a gradient; default 1e-3, float16 1e-2");
   check_command->add_flag("--all", checked.all,

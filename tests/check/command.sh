@@ -32,6 +32,7 @@ ends 1 '--all is with --images, --format or --set' --all --images 1x1x1x1
 ends 1 '--images is "4x5"; needed images x height' --images 4x5
 ends 1 '--format is "bytes"; needed float32 or float16' --format bytes
 ends 1 'tolerance is -1; needed a number above 0' --kernel CNNSoftMax --tolerance -1
+ends 105 '--elements: got -1, needed a number from 0 on' --kernel CNNSoftMax --elements -1
 ends 1 'FAILED' --kernel CNNSoftMax --tolerance 1e-12
-[ "$failed" -eq 0 ] && echo "14 passed"
+[ "$failed" -eq 0 ] && echo "15 passed"
 exit "$failed"
